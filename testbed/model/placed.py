@@ -1,0 +1,62 @@
+"""A world as placed: every address, prefix and CPU decided, nothing made yet."""
+
+from __future__ import annotations
+
+from testbed.model.topology import Network, Node, Topology
+from testbed.model.value import Value
+
+
+class PlacedNetwork(Value):
+    """A network with its subnet (CIDR). The engine's own gateway is the first host of it."""
+
+    network: Network
+    subnet: str
+
+    @property
+    def name(self) -> str:
+        """The declared name."""
+        return self.network.name
+
+
+class PlacedNode(Value):
+    """A node with one IPv4 address per network, its CPU set, and its prefix of emulated hosts (CIDR) if it has one."""
+
+    node: Node
+    addresses: dict[str, str]
+    cpuset: str | None
+    emulated_prefix: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The declared name."""
+        return self.node.name
+
+
+class PlacedTopology(Value):
+    """A whole lab, placed. ``lab`` is its name: it stands in every label and in every name on the machine."""
+
+    lab: str
+    topology: Topology
+    networks: tuple[PlacedNetwork, ...]
+    nodes: tuple[PlacedNode, ...]
+
+    def node(self, name: str) -> PlacedNode:
+        """The placed node of that name. Raises KeyError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def with_role(self, role: str) -> tuple[PlacedNode, ...]:
+        """The placed nodes of a role, in declared order."""
+        return tuple(node for node in self.nodes if node.node.role == role)
+
+    def gateway_of(self, client: PlacedNode, server: PlacedNode) -> tuple[str, str]:
+        """The first network that both are on, as (the client's address, the server's address).
+
+        Raises KeyError when they share none: the client could not reach the server without a router.
+        """
+        for network, address in client.addresses.items():
+            if network in server.addresses:
+                return address, server.addresses[network]
+        raise KeyError(f"{client.name} and {server.name} share no network")

@@ -1,0 +1,128 @@
+"""The contract of a runtime: what makes networks, nodes and processes out of a placed topology.
+
+Twelve methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method may be called from
+several threads at once for different nodes. What a runtime makes is labelled with its lab, so that any later process can find and remove it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
+from testbed.registry import Registry
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished command: its exit status and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """One thing that stands on the machine: ``kind`` is "node" or "network"; ``state`` is the runtime's word for it."""
+
+    lab: str
+    kind: str
+    name: str
+    state: str
+    addresses: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """How frames travel between the nodes of a lab.
+
+    ``switched``: the host-side ends are in the lab's own switch namespace. ``steered``: receivers pay for receiving
+    on their own CPUs. ``reason``: why not, in one line, where either is False; "" otherwise.
+    """
+
+    switched: bool
+    steered: bool
+    reason: str
+
+
+class Process(Protocol):
+    """A running program in a node that prints lines on stdout."""
+
+    def lines(self, timeout_s: float) -> list[str]:
+        """All complete stdout lines that came since the last call; waits up to ``timeout_s`` for the first one."""
+        ...
+
+    def signal(self, name: str) -> None:
+        """Send a signal by name ("TERM", "USR1", "KILL"). No error if the program has ended."""
+        ...
+
+    def wait(self, timeout_s: float) -> int:
+        """The exit status. Raises ProgramError if it still runs after ``timeout_s``. Lines stay readable."""
+        ...
+
+    def stderr(self) -> str:
+        """What it has written on stderr so far (the last 64 KiB)."""
+        ...
+
+
+class Runtime(Protocol):
+    """See the module's text."""
+
+    name: str
+
+    def describe(self) -> Mapping[str, str]:
+        """Facts for the manifest: versions, driver, whether the engine is on this machine."""
+        ...
+
+    def taken_subnets(self) -> Mapping[str, str]:
+        """Subnets (CIDR) that a lab must avoid, each with what has it ("route via eth0", "docker network bridge")."""
+        ...
+
+    def create_network(self, lab: str, network: PlacedNetwork) -> None:
+        """Make a network. Raises UsageError if the name or the subnet is in use, naming by what."""
+        ...
+
+    def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
+        """Make and start a node that stays idle until something is run in it, joined to its networks."""
+        ...
+
+    def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
+        """After all nodes: lay the fast path if ``fast`` and possible, and route every emulated prefix at the servers."""
+        ...
+
+    def run(
+        self, lab: str, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b""
+    ) -> Completed:
+        """Run a command in a node to its end. Raises RuntimeFault if it does not end in time (it is then killed)."""
+        ...
+
+    def start(self, lab: str, node: str, command: Sequence[str]) -> Process:
+        """Start a program in a node."""
+        ...
+
+    def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Write files below a folder of the node; it works on a tmpfs too, and on a read-only root's tmpfs."""
+        ...
+
+    def cpu_time_ns(self, lab: str, node: str) -> int:
+        """CPU time that all processes of the node have used (cgroup), in nanoseconds."""
+        ...
+
+    def logs(self, lab: str, node: str) -> str:
+        """What the node itself has logged."""
+        ...
+
+    def made(self, lab: str | None = None) -> Sequence[Made]:
+        """Everything that stands and carries our labels, of one lab or of all."""
+        ...
+
+    def remove(self, lab: str) -> None:
+        """Remove all of a lab: processes, nodes, networks, switch namespace. Fine if there is nothing."""
+        ...
+
+
+RUNTIMES: Registry[type[Runtime]] = Registry("runtime", "testbed.runtime")
+"""Runtimes by name. A class takes no arguments and raises EnvironmentLack when it cannot work here."""
