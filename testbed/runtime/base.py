@@ -1,7 +1,8 @@
 """The contract of a runtime: what makes networks, nodes and processes out of a placed topology.
 
-Twelve methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method may be called from
-several threads at once for different nodes. What a runtime makes is labelled with its lab, so that any later process can find and remove it.
+Twelve methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method
+may be called from several threads at once for different nodes. What a runtime makes is labelled with its lab, so that
+any later process can find and remove it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Runtime(Protocol):
         ...
 
     def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
-        """After all nodes: lay the fast path if ``fast`` and possible, and route every emulated prefix at the servers."""
+        """After all nodes: lay the fast path if ``fast`` and possible; route every emulated prefix at the servers."""
         ...
 
     def run(

@@ -1,0 +1,99 @@
+"""What the machine itself says around a measurement window: CPU time by CPU, steal, pressure, softnet drops."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""Columns of a cpu line in /proc/stat, in seconds here (proc(5))."""
+
+
+@dataclass(frozen=True)
+class HostSample:
+    """One reading. ``cpus`` maps a CPU to its times in seconds; ``pressure_s`` is the time in which something waited for a
+    CPU (PSI "some"; None where the kernel has no PSI); ``softnet_drops`` counts frames that a full backlog dropped."""
+
+    at_ns: int
+    cpus: dict[int, dict[str, float]]
+    pressure_s: float | None
+    softnet_drops: int
+
+
+def sample_host() -> HostSample:
+    """Read it now (about 0.2 ms)."""
+    cpus: dict[int, dict[str, float]] = {}
+    for line in (_PROC / "stat").read_text().splitlines():
+        name, *values = line.split()
+        if name.startswith("cpu") and name != "cpu":
+            cpus[int(name[3:])] = {
+                field: int(value) * _TICK_S for field, value in zip(_FIELDS, values[: len(_FIELDS)], strict=True)
+            }
+    return HostSample(time.monotonic_ns(), cpus, _pressure_s(), _softnet_drops())
+
+
+def _pressure_s() -> float | None:
+    try:
+        text = (_PROC / "pressure" / "cpu").read_text()
+    except OSError:
+        return None  # PSI is off or not built in: the verdict names it as not known
+    return int(text.split("total=", 1)[1].split()[0]) / 1e6
+
+
+def _softnet_drops() -> int:
+    # Second column of each CPU's line, hexadecimal: frames dropped because the backlog was full.
+    lines = (_PROC / "net" / "softnet_stat").read_text().splitlines()
+    return sum(int(line.split()[1], 16) for line in lines)
+
+
+def cpu_numbers(cpuset: str | None) -> tuple[int, ...]:
+    """ "0-1,3" → (0, 1, 3); None means every CPU of the machine."""
+    if cpuset is None:
+        return tuple(range(os.cpu_count() or 1))
+    numbers: list[int] = []
+    for part in cpuset.split(","):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return tuple(numbers)
+
+
+def cpu_seconds(before: HostSample, after: HostSample, cpus: tuple[int, ...], fields: tuple[str, ...]) -> float:
+    """Seconds that these CPUs spent in these states between two samples."""
+    return sum(after.cpus[cpu][field] - before.cpus[cpu][field] for cpu in cpus for field in fields)
+
+
+def window_evidence(
+    before: HostSample,
+    after: HostSample,
+    server_cpus: tuple[int, ...],
+    client_cpus: tuple[int, ...],
+    server_cpu_s: float,
+) -> dict[str, Any]:
+    """Shares (0 … 1) of the window, for the verdict and for the record.
+
+    ``foreign_share`` is what other programs took of the server's CPUs: time in processes there (without soft
+    interrupts, which belong to the server's packets) beyond the server's own ``server_cpu_s``.
+    """
+    seconds = (after.at_ns - before.at_ns) / 1e9
+    every = tuple(before.cpus)
+    apart = not set(server_cpus) & set(client_cpus)
+    in_processes = cpu_seconds(before, after, server_cpus, ("user", "nice", "system"))
+    busy = ("user", "nice", "system", "irq", "softirq", "steal")
+    pressure = None
+    if before.pressure_s is not None and after.pressure_s is not None:
+        pressure = (after.pressure_s - before.pressure_s) / seconds
+    return {
+        "window_s": seconds,
+        "steal_share": cpu_seconds(before, after, every, ("steal",)) / (seconds * len(every)),
+        "pressure_share": pressure,
+        "softnet_drops": after.softnet_drops - before.softnet_drops,
+        "server_cpu_busy_share": cpu_seconds(before, after, server_cpus, busy) / (seconds * len(server_cpus)),
+        "client_cpu_busy_share": cpu_seconds(before, after, client_cpus, busy) / (seconds * len(client_cpus)),
+        "foreign_share": max(0.0, in_processes - server_cpu_s) / (seconds * len(server_cpus)) if apart else None,
+    }

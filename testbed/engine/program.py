@@ -1,0 +1,99 @@
+"""A program of ours in a node: starts it, reads its JSON lines, ends it and takes its summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from testbed.engine.lab import Lab
+from testbed.errors import ProgramError
+
+Line = dict[str, Any]
+
+
+class Program:
+    """A running program of ``docs/programs.md``. A context manager: leaving it kills what still runs."""
+
+    def __init__(self, lab: Lab, node: str, command: Sequence[str]) -> None:
+        self.node = node
+        self.name = command[0]
+        self._process = lab.start(node, command)
+        self._waiting: list[Line] = []
+        self._ended = False
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._ended:
+            self._process.signal("KILL")
+            self._process.wait(5.0)
+            self._ended = True
+
+    def signal(self, name: str) -> None:
+        """Send it a signal by name ("USR1")."""
+        self._process.signal(name)
+
+    def expect(self, kind: str, timeout_s: float) -> Line:
+        """The next line of that type; lines of other types before it are dropped.
+
+        Raises ProgramError with the program's own words when it reports an error, ends, or stays silent.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            while self._waiting:
+                line = self._waiting.pop(0)
+                if line["type"] == kind:
+                    return line
+                if line["type"] == "error":
+                    raise self._fault(str(line.get("message", line)))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._fault(f"said no {kind!r} within {timeout_s:g} s")
+            came = self._process.lines(min(left, 0.5))
+            self._waiting.extend(self._parsed(text) for text in came)
+            if not came and self._exited():
+                last = self._process.lines(0.1)
+                if not last:
+                    raise self._fault(f"ended before it said {kind!r}")
+                self._waiting.extend(self._parsed(text) for text in last)
+
+    def drain(self) -> list[Line]:
+        """Every line that came and was not taken by ``expect``, without waiting."""
+        self._waiting.extend(self._parsed(text) for text in self._process.lines(0.0))
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    def finish(self, timeout_s: float, ask: bool) -> Line:
+        """Its summary, after a SIGTERM if ``ask``. Raises ProgramError if it does not end well within ``timeout_s``."""
+        if ask:
+            self._process.signal("TERM")
+        summary = self.expect("summary", timeout_s)
+        status = self._process.wait(timeout_s)
+        self._ended = True
+        if status != 0:
+            raise self._fault(f"ended with status {status} after its summary")
+        return summary
+
+    def _exited(self) -> bool:
+        try:
+            self._process.wait(0.0)
+        except ProgramError:
+            return False
+        self._ended = True
+        return True
+
+    def _parsed(self, text: str) -> Line:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            raise self._fault(f"printed a line that is not JSON: {text[:120]!r}") from None
+        if not isinstance(line, dict) or "type" not in line:
+            raise self._fault(f"printed a line without a type: {text[:120]!r}")
+        return line
+
+    def _fault(self, what: str) -> ProgramError:
+        tail = self._process.stderr().strip().splitlines()[-1:]
+        return ProgramError(f"{self.name} on {self.node} {what}" + (f" ({tail[0]})" if tail else ""))

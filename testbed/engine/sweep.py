@@ -1,0 +1,53 @@
+"""Which points a run has, and in which order."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from testbed.model.scenario import Profile, Scenario, Userver
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement: a server at an offered rate (requests/s over all clients), for the n-th time."""
+
+    server: Userver
+    offered_per_s: float
+    repetition: int
+
+    @property
+    def key(self) -> str:
+        """What identifies the point within its run; ``--resume`` compares it."""
+        return f"{self.server.label} @ {self.offered_per_s:g}/s #{self.repetition}"
+
+
+def points(scenario: Scenario, profile: Profile, seed: int) -> list[Point]:
+    """All points. Every repetition holds all pairs once, in a seeded random order: drift hits all alike."""
+    shuffle = random.Random(f"sweep {scenario.name} {seed}")
+    ordered: list[Point] = []
+    for repetition in range(1, profile.repetitions + 1):
+        block = [Point(server, rate, repetition) for rate in profile.rates_per_s for server in scenario.servers]
+        shuffle.shuffle(block)
+        ordered.extend(block)
+    return ordered
+
+
+def point_seed(seed: int, point: Point) -> int:
+    """The seed of a point's arrivals: the same for all servers at one rate, so that they face the same traffic."""
+    return random.Random(f"point {seed} {point.offered_per_s:g} {point.repetition}").getrandbits(31)
+
+
+_OVERHEAD_S = 1.1
+"""Start and end of the programs of one point (measured: 0.9 to 1.3 s with eight clients)."""
+
+_IDLE_PER_10_000_S = 0.9
+"""Time to bring up the idle population, per 10,000 connections (measured)."""
+
+
+def estimate_s(scenario: Scenario, profile: Profile, count: int) -> float:
+    """How long ``count`` points are expected to take, in seconds, without bringing the lab up."""
+    idle = scenario.idle_connections / 10_000 * _IDLE_PER_10_000_S
+    cool_down = profile.cool_down_s or 0.0
+    each = profile.warm_up_s + profile.window_s + min(profile.client_timeout_s, 1.0) + cool_down + idle + _OVERHEAD_S
+    return count * each

@@ -1,0 +1,28 @@
+"""The three named profiles that the paper's scenarios share. A scenario may have others of its own."""
+
+from __future__ import annotations
+
+from testbed.model.scenario import Profile
+
+QUICK = Profile(rates_per_s=(5_000, 9_000, 10_000, 15_000, 20_000, 30_000))
+"""About a minute a figure: shapes, not decimals. 9,000/s stands just below the knee of select with idle connections."""
+
+LAPTOP = Profile(
+    rates_per_s=tuple(range(3_000, 30_001, 3_000)),
+    repetitions=3,
+    warm_up_s=1,
+    window_s=4,
+    client_timeout_s=2,
+)
+"""About ten minutes a figure, three repetitions in random order."""
+
+PAPER = Profile(
+    rates_per_s=tuple(range(2_000, 30_001, 2_000)),
+    warm_up_s=5,
+    window_s=115,
+    client_timeout_s=10,
+    cool_down_s=120,
+)
+"""The paper's own method: 120 s of load a point, 120 s between points. A figure takes hours."""
+
+PROFILES = {"quick": QUICK, "laptop": LAPTOP, "paper": PAPER}

@@ -1,0 +1,72 @@
+"""One finished point as it stands in ``points.jsonl``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from testbed.model.value import Value
+
+
+class Verdict(StrEnum):
+    """Whether a point's numbers can be believed, from best to worst."""
+
+    VALID = "valid"
+    SUSPECT = "suspect"
+    CLIENT_LIMITED = "client-limited"
+    INVALID = "invalid"
+
+
+class Quantiles(Value):
+    """Response times in milliseconds, from the intended start to the last byte of the reply. None without replies."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    max: float | None
+
+
+class Errors(Value):
+    """httperf's classes of failed calls, counted over starts that were intended inside the window."""
+
+    client_timo: int = 0
+    socket_timo: int = 0
+    connrefused: int = 0
+    connreset: int = 0
+    fd_unavail: int = 0
+    addrunavail: int = 0
+    ftab_full: int = 0
+    other: int = 0
+
+    @property
+    def total(self) -> int:
+        """All classes together."""
+        return sum(self.model_dump().values())
+
+
+class Record(Value):
+    """The line of one point. Rates are per second of the measurement window, over all clients.
+
+    ``sent_per_s`` counts requests whose start was really made in the window's turn; ``server_cpu_us_per_reply`` is user and
+    system time of the server's processes in the window divided by the replies in it. ``raw`` keeps what the programs printed.
+    """
+
+    point: str
+    label: str
+    server: dict[str, Any]
+    mechanism: str
+    accept_limit: int | None
+    workload: str
+    offered_per_s: float
+    repetition: int
+    sent_per_s: float
+    replies_per_s: float
+    errors: Errors
+    response_ms: Quantiles
+    server_cpu_us_per_reply: float | None
+    idle_connections: int
+    idle_connections_minimum: int
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    evidence: dict[str, Any]
+    raw: dict[str, Any]

@@ -1,0 +1,82 @@
+"""An experiment as plain data: which servers, which rates, which workload, how many idle connections, how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from testbed.model.value import Value
+from testbed.model.workload import Workload
+
+MECHANISM_NAME = r"^[a-z][a-z0-9_-]*$"
+Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class Userver(Value):
+    """The µserver with one event mechanism. ``accept_limit`` None is the paper's Inf: accept all that is pending."""
+
+    kind: Literal["userver"] = "userver"
+    mechanism: str = Field(pattern=MECHANISM_NAME)
+    accept_limit: int | None = Field(default=None, ge=1)
+    backlog: int = Field(default=128, ge=1, le=65535)
+    profile: bool = False
+
+    @property
+    def label(self) -> str:
+        """How figures name it."""
+        return self.mechanism if self.accept_limit is None else f"{self.mechanism}, accept-limit {self.accept_limit}"
+
+
+def mechanisms(*names: str) -> tuple[Userver, ...]:
+    """The µserver once for each mechanism, all else equal."""
+    return tuple(Userver(mechanism=name) for name in names)
+
+
+class Profile(Value):
+    """How long and how often: everything of a scenario that only costs time.
+
+    ``rates_per_s`` are offered requests a second over all clients. ``cool_down_s`` None watches the server's sockets
+    drain after each point; a number waits that long instead (the paper: 120 s, so that TIME_WAIT clears).
+    """
+
+    rates_per_s: tuple[Rate, ...] = Field(min_length=1)
+    repetitions: int = Field(default=1, ge=1, le=1000)
+    warm_up_s: float = Field(default=0.4, ge=0, le=600)
+    window_s: float = Field(default=1.0, gt=0, le=3600)
+    client_timeout_s: float = Field(default=1.0, gt=0, le=120)
+    cool_down_s: float | None = Field(default=None, ge=0, le=3600)
+
+    @field_validator("rates_per_s")
+    @classmethod
+    def _distinct(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) != len(rates):
+            raise ValueError("a rate stands twice: use repetitions")
+        return rates
+
+
+class Scenario(Value):
+    """One experiment. A scenario file exports it as ``SCENARIO``.
+
+    ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
+    author) expects. ``idle_connections`` are held by the idle nodes together. ``figures`` are kinds of figure by name.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    sentence: str
+    servers: tuple[Userver, ...] = Field(min_length=1)
+    workload: SerializeAsAny[Workload]
+    idle_connections: int = Field(default=0, ge=0, le=1_000_000)
+    max_connections: int = Field(default=15_000, ge=1)
+    arrival: str = "exponential"
+    profiles: dict[str, Profile] = Field(min_length=1)
+    figures: tuple[str, ...] = ("reply_rate",)
+
+    @model_validator(mode="after")
+    def _distinct_servers(self) -> Scenario:
+        labels = [server.label for server in self.servers]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"two servers are the same: {twice[0]}")
+        return self
