@@ -17,8 +17,11 @@ _FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"
 
 @dataclass(frozen=True)
 class HostSample:
-    """One reading. ``cpus`` maps a CPU to its times in seconds; ``pressure_s`` is the time in which something waited for a
-    CPU (PSI "some"; None where the kernel has no PSI); ``softnet_drops`` counts frames that a full backlog dropped."""
+    """One reading. ``cpus`` maps a CPU to its times in seconds.
+
+    ``pressure_s`` is the time in which something waited for a CPU (PSI "some"; None where the kernel has no PSI);
+    ``softnet_drops`` counts frames that a full backlog dropped.
+    """
 
     at_ns: int
     cpus: dict[int, dict[str, float]]

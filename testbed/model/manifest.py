@@ -10,8 +10,11 @@ FORMAT_VERSION = 1
 
 
 class Manifest(Value):
-    """A run: what was asked for and where it ran. ``scenario`` and ``topology`` are dumped values, kept as plain data so
-    that results stay readable when the classes behind them change."""
+    """A run: what was asked for and where it ran.
+
+    ``scenario`` and ``topology`` are dumped values, kept as plain data so that results stay readable when the classes
+    behind them change; ``skipped`` maps the label of a server that could not run here to the reason.
+    """
 
     format_version: int = FORMAT_VERSION
     run: str
@@ -26,6 +29,7 @@ class Manifest(Value):
     runtime: dict[str, str]
     host: dict[str, Any]
     programs: dict[str, str]
+    skipped: dict[str, str] = {}
     command: tuple[str, ...]
 
     @property

@@ -1,0 +1,170 @@
+"""The life of one point: fresh server, idle population, warm-up, window, cool-down.
+
+During the window the testbed keeps still: it sleeps, and reads the machine once at each edge.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from testbed.engine.lab import Lab
+from testbed.engine.measured import sample_host
+from testbed.engine.program import Line, Program
+from testbed.engine.recording import Bracket, Observation
+from testbed.engine.sweep import Point, point_seed
+from testbed.errors import ProgramError, RunError
+from testbed.model.placed import PlacedNode
+from testbed.model.scenario import Profile, Scenario
+
+DOCUMENT_ROOT = "/srv"
+"""A tmpfs of the server node (``compose.yaml``)."""
+
+CLIENT_FOLDER = "/tmp/testbed"
+
+PORT = 80
+_NS_PER_S = 1_000_000_000
+_READY_TIMEOUT_S = 20.0
+_START_MARGIN_S = 0.7
+"""Between asking the clients to start and their common first request: eight starts take 0.2 to 0.4 s."""
+_STOP_TIMEOUT_S = 10.0
+_DRAIN_LIMIT_S = 15.0
+"""Closing states that outlive this are reported, and the next point starts all the same with a fresh server."""
+
+
+def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
+    """Put the workload's files where the programs expect them; once per run."""
+    lab.put_files(lab.server.name, DOCUMENT_ROOT, scenario.workload.documents())
+    for index, client in enumerate(lab.clients):
+        files = scenario.workload.client_files(index, len(lab.clients), seed)
+        if files:
+            lab.put_files(client.name, CLIENT_FOLDER, files)
+
+
+def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int) -> Observation:
+    """Measure one point. Raises ProgramError or RunError when it could not be measured at all."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Program(lab, lab.server.name, _server_command(lab, scenario, point)))
+        server.expect("ready", _READY_TIMEOUT_S)
+        idles = _start_idles(stack, lab, scenario)
+        start_ns = time.monotonic_ns() + int(_START_MARGIN_S * _NS_PER_S)
+        clients, late = _start_clients(stack, lab, scenario, profile, point, seed, start_ns)
+        window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
+        _sleep_until(window_ns)
+        before = _bracket(lab, server)
+        _sleep_until(window_ns + int(profile.window_s * _NS_PER_S))
+        after = _bracket(lab, server)
+        drain_s = profile.client_timeout_s + _STOP_TIMEOUT_S
+        client_summaries = tuple(client.finish(drain_s, ask=False) for client in clients)
+        idle_summaries = tuple(idle.finish(_STOP_TIMEOUT_S, ask=True) for idle in idles)
+        server_summary = server.finish(_STOP_TIMEOUT_S, ask=True)
+    drained_s = _cool_down(lab, profile)
+    return Observation(
+        before,
+        after,
+        client_summaries,
+        late,
+        idle_summaries,
+        server_summary,
+        lab.server.cpuset,
+        lab.clients[0].cpuset,
+        drained_s,
+    )
+
+
+def _server_command(lab: Lab, scenario: Scenario, point: Point) -> list[str]:
+    server = point.server
+    command = ["userver", "--mech", server.mechanism, "--bind", ",".join(lab.server.addresses.values())]
+    command += ["--port", str(PORT), "--docroot", DOCUMENT_ROOT, "--backlog", str(server.backlog)]
+    command += ["--accept-limit", "inf" if server.accept_limit is None else str(server.accept_limit)]
+    command += ["--max-connections", str(scenario.max_connections)]
+    return [*command, "--profile"] if server.profile else command
+
+
+def _towards(lab: Lab, node: PlacedNode) -> list[str]:
+    """The flags by which a client program finds the server: addresses, its own prefix of hosts, its interface."""
+    own, server = lab.placed.gateway_of(node, lab.server)
+    if node.emulated_prefix is None:
+        raise RunError(f"{node.name} has no prefix of emulated hosts: give it emulated_prefix_length in the topology")
+    return ["--target", server, "--port", str(PORT), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
+
+
+def _start_idles(stack: ExitStack, lab: Lab, scenario: Scenario) -> list[Program]:
+    if not scenario.idle_connections:
+        return []
+    if not lab.idles:
+        raise RunError("the topology has no node with role 'idle' to hold the idle connections")
+    share, rest = divmod(scenario.idle_connections, len(lab.idles))
+    counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
+    programs = [
+        stack.enter_context(Program(lab, node.name, ["idleconn", *_towards(lab, node), "--connections", str(count)]))
+        for node, count in zip(lab.idles, counts, strict=True)
+        if count
+    ]
+    for program, count in zip(programs, [count for count in counts if count], strict=True):
+        ready = program.expect("ready", _READY_TIMEOUT_S)
+        if int(ready["established"]) < count:
+            raise ProgramError(
+                f"idleconn on {program.node} is ready with {ready['established']} of {count} connections"
+            )
+    return programs
+
+
+def _start_clients(
+    stack: ExitStack, lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int, start_ns: int
+) -> tuple[list[Program], int]:
+    """Start all clients at once; returns them and how many were not ready when the common start came."""
+    rate = point.offered_per_s / scenario.workload.requests_per_connection / len(lab.clients)
+    base = point_seed(seed, point)
+
+    def start(index: int, node: PlacedNode) -> Program:
+        command = ["loadgen", *_towards(lab, node), *scenario.workload.client_flags(CLIENT_FOLDER)]
+        command += ["--rate", f"{rate:.6f}", "--arrival", scenario.arrival, "--seed", str(base + index)]
+        command += ["--warm-up", f"{profile.warm_up_s:g}s", "--window", f"{profile.window_s:g}s"]
+        command += ["--timeout", f"{profile.client_timeout_s:g}s", "--start-at", str(start_ns)]
+        return Program(lab, node.name, command)
+
+    with ThreadPoolExecutor(len(lab.clients)) as pool:
+        futures = [pool.submit(start, index, node) for index, node in enumerate(lab.clients)]
+        clients = [stack.enter_context(future.result()) for future in futures]
+    late = sum(int(client.expect("ready", _READY_TIMEOUT_S)["now_ns"]) > start_ns for client in clients)
+    return clients, late
+
+
+def _sleep_until(at_ns: int) -> None:
+    left = at_ns - time.monotonic_ns()
+    if left > 0:
+        time.sleep(left / _NS_PER_S)
+
+
+def _bracket(lab: Lab, server: Program) -> Bracket:
+    server.drain()
+    server.signal("USR1")
+    host = sample_host()
+    line: Line = server.expect("interval", _STOP_TIMEOUT_S)
+    return Bracket(host, line, lab.runtime.cpu_time_ns(lab.name, lab.server.name))
+
+
+def _cool_down(lab: Lab, profile: Profile) -> float:
+    """Wait as the profile says; returns the seconds that it took."""
+    began = time.monotonic()
+    if profile.cool_down_s is not None:
+        time.sleep(profile.cool_down_s)
+    else:
+        while _closing_sockets(lab) and time.monotonic() - began < _DRAIN_LIMIT_S:
+            time.sleep(0.05)
+    return time.monotonic() - began
+
+
+_LISTEN, _TIME_WAIT = "0A", "06"
+"""States in /proc/net/tcp (include/net/tcp_states.h). TIME_WAIT costs the next point nothing: its hosts are others."""
+
+
+def _closing_sockets(lab: Lab) -> int:
+    """TCP sockets in the server's network namespace that still have something to send or to hear."""
+    done = lab.run(lab.server.name, ["cat", "/proc/net/tcp"])
+    if done.status != 0:
+        raise RunError(f"cannot read the sockets of {lab.server.name}: {done.stderr.strip()}")
+    states = [line.split()[3] for line in done.stdout.splitlines()[1:]]
+    return sum(state not in (_LISTEN, _TIME_WAIT) for state in states)

@@ -1,0 +1,130 @@
+"""Turns what was observed at one point into its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.engine.measured import HostSample, cpu_numbers, window_evidence
+from testbed.engine.program import Line
+from testbed.engine.sweep import Point
+from testbed.engine.verdict import judge
+from testbed.model.histogram import Histogram
+from testbed.model.record import Errors, Quantiles, Record
+from testbed.model.scenario import Scenario
+
+_NS_PER_MS = 1e6
+_OVERLOAD_ERRORS = ("client_timo", "socket_timo", "connrefused", "connreset", "ftab_full")
+"""Classes that an overloaded server produces (ftab_full has a rule of its own)."""
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Readings at one edge of the window: the machine's, and the server's own counters."""
+
+    host: HostSample
+    server: Line
+    server_cgroup_ns: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that a point left behind. ``clients`` and ``idles`` are summaries; ``server`` is the server's."""
+
+    before: Bracket
+    after: Bracket
+    clients: tuple[Line, ...]
+    clients_ready_late: int
+    idles: tuple[Line, ...]
+    server: Line
+    server_cpuset: str | None
+    client_cpuset: str | None
+    drained_s: float
+
+
+def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
+    """The record of a point: rates and errors over the window, response times, cost, evidence, verdict."""
+    windows = [line["window"] for line in seen.clients]
+    errors = Errors(**{name: sum(window["errors"][name] for window in windows) for name in Errors.model_fields})
+    response = Histogram.merged(window["response_ns"] for window in windows)
+    evidence = _evidence(scenario, point, seen, errors)
+    judgement = judge(evidence)
+    return Record(
+        point=point.key,
+        label=point.server.label,
+        server=point.server.model_dump(),
+        mechanism=point.server.mechanism,
+        accept_limit=point.server.accept_limit,
+        workload=scenario.workload.name,
+        offered_per_s=point.offered_per_s,
+        repetition=point.repetition,
+        sent_per_s=sum(window["sent_per_s"] for window in windows),
+        replies_per_s=sum(window["replies_per_s"] for window in windows),
+        errors=errors,
+        response_ms=Quantiles(
+            p50=_ms(response.quantile(0.5)),
+            p90=_ms(response.quantile(0.9)),
+            p99=_ms(response.quantile(0.99)),
+            max=_ms(response.max) if response.count else None,
+        ),
+        server_cpu_us_per_reply=evidence["server_cpu_us_per_reply"],
+        idle_connections=scenario.idle_connections,
+        idle_connections_minimum=evidence["idle_minimum"],
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        evidence=evidence,
+        raw={
+            "clients": list(seen.clients),
+            "idles": list(seen.idles),
+            "server": seen.server,
+            "server_before": seen.before.server,
+            "server_after": seen.after.server,
+        },
+    )
+
+
+def _ms(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / _NS_PER_MS
+
+
+def _server_cpu_us(line: Line) -> int:
+    return int(line["cpu_user_us"]) + int(line["cpu_system_us"])
+
+
+def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Errors) -> dict[str, Any]:
+    windows = [line["window"] for line in seen.clients]
+    counters = [line["engine_counters"] for line in (*seen.clients, *seen.idles)]
+    lateness = Histogram.merged(window["lateness_ns"] for window in windows)
+    started = sum(window["sent_per_s"] for window in windows) * scenario.workload.requests_per_connection
+    frames = sum(counter["frames_sent"] + counter["frames_received"] for counter in counters)
+    drops = sum(counter["ring_drops"] + counter["send_drops"] for counter in counters)
+    server_cpu_us = _server_cpu_us(seen.after.server) - _server_cpu_us(seen.before.server)
+    served = seen.after.server["replies"] - seen.before.server["replies"]
+    host = window_evidence(
+        seen.before.host,
+        seen.after.host,
+        cpu_numbers(seen.server_cpuset),
+        cpu_numbers(seen.client_cpuset),
+        server_cpu_us / 1e6,
+    )
+    return {
+        **host,
+        "clients_ready_late": seen.clients_ready_late,
+        "sent_share": started / point.offered_per_s,
+        "lateness_p99_ms": _ms(lateness.quantile(0.99)),
+        "lateness_max_ms": _ms(lateness.max) if lateness.count else None,
+        "max_burst": max((window["max_burst"] for window in windows), default=0),
+        "generator_cpu_share": sum(w["cpu_us"] / 1e6 / w["seconds"] for w in windows),
+        "generator_drop_share": drops / frames if frames else 0.0,
+        "frames": frames,
+        "not_understood": sum(counter["not_understood"] for counter in counters),
+        "ftab_full": errors.ftab_full,
+        "unexpected_errors": {
+            name: count for name, count in errors.model_dump().items() if count and name not in _OVERLOAD_ERRORS
+        },
+        "idle_wanted": scenario.idle_connections,
+        "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
+        "server_cpu_us_per_reply": server_cpu_us / served if served else None,
+        "server_cgroup_cpu_us": (seen.after.server_cgroup_ns - seen.before.server_cgroup_ns) / 1e3,
+        "drained_s": seen.drained_s,
+    }

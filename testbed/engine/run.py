@@ -1,0 +1,195 @@
+"""Runs a scenario in a lab and writes every point as it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from testbed.engine import point as point_life
+from testbed.engine.lab import Lab
+from testbed.engine.provenance import host_facts
+from testbed.engine.recording import record_of
+from testbed.engine.sweep import Point, points
+from testbed.errors import ProgramError, RunError, UsageError
+from testbed.model.manifest import Manifest
+from testbed.model.record import Record, Verdict
+from testbed.model.scenario import Profile, Scenario
+from testbed.store.reading import Run, read_run
+from testbed.store.writing import append_record, new_run_folder, write_manifest
+
+_GIVE_UP_AFTER = 3
+"""Points in a row that failed outright: the world is broken, and each further one costs its time-outs."""
+
+
+class Observer(Protocol):
+    """Hears of a run as it goes. All methods are called from the thread that runs it, never inside a window."""
+
+    def run_started(self, folder: Path, todo: int) -> None:
+        """Before the first point."""
+        ...
+
+    def server_skipped(self, label: str, reason: str) -> None:
+        """A mechanism that the kernel or the engine's seccomp profile refuses."""
+        ...
+
+    def point_started(self, point: Point) -> None:
+        """Before a point."""
+        ...
+
+    def point_done(self, record: Record) -> None:
+        """After a point, when its line is on the disk."""
+        ...
+
+    def point_failed(self, point: Point, error: ProgramError) -> None:
+        """A point that left no record. ``--resume`` runs it again."""
+        ...
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def run_started(self, folder: Path, todo: int) -> None:
+        """Nothing."""
+
+    def server_skipped(self, label: str, reason: str) -> None:
+        """Nothing."""
+
+    def point_started(self, point: Point) -> None:
+        """Nothing."""
+
+    def point_done(self, record: Record) -> None:
+        """Nothing."""
+
+    def point_failed(self, point: Point, error: ProgramError) -> None:
+        """Nothing."""
+
+
+def profile_of(scenario: Scenario, name: str) -> Profile:
+    """A scenario's profile by name. Raises UsageError that lists what there is."""
+    if name not in scenario.profiles:
+        raise UsageError(f"scenario {scenario.name} has no profile {name!r}: one of {', '.join(scenario.profiles)}")
+    return scenario.profiles[name]
+
+
+def run(
+    scenario: Scenario,
+    lab: Lab,
+    *,
+    profile: str = "quick",
+    seed: int = 1,
+    results: Path = Path("results"),
+    resume: Path | None = None,
+    retry_invalid: bool = False,
+    observer: Observer | None = None,
+) -> Run:
+    """Run a scenario in a lab that is up; returns the run as read back from its folder.
+
+    ``resume`` is the folder of a run to go on with: points that have a record there are not run again, unless
+    ``retry_invalid`` and their verdict is not valid. Raises UsageError for a mechanism that the server does not have,
+    and RunError when points failed outright (the others are on the disk).
+    """
+    observer = observer or Silent()
+    chosen = profile_of(scenario, profile)
+    skipped = _unavailable(lab, scenario)
+    if resume is None:
+        folder = new_run_folder(results, scenario.name)
+        write_manifest(folder, _manifest(folder, scenario, lab, profile, chosen, seed, skipped))
+        done: set[str] = set()
+    else:
+        folder = resume
+        done = _finished(read_run(resume), scenario, chosen, seed, retry_invalid)
+    todo = [
+        point for point in points(scenario, chosen, seed) if point.key not in done and point.server.label not in skipped
+    ]
+    observer.run_started(folder, len(todo))
+    for label, reason in skipped.items():
+        observer.server_skipped(label, reason)
+    _measure_all(folder, todo, scenario, chosen, lab, seed, observer)
+    return read_run(folder)
+
+
+def _measure_all(
+    folder: Path, todo: list[Point], scenario: Scenario, profile: Profile, lab: Lab, seed: int, observer: Observer
+) -> None:
+    if not todo:
+        return
+    point_life.prepare(lab, scenario, seed)
+    failed, in_a_row = 0, 0
+    for point in todo:
+        observer.point_started(point)
+        try:
+            record = record_of(scenario, point, point_life.observe(lab, scenario, profile, point, seed))
+        except ProgramError as error:
+            observer.point_failed(point, error)
+            failed, in_a_row = failed + 1, in_a_row + 1
+            if in_a_row == _GIVE_UP_AFTER:
+                raise RunError(f"gave up: {in_a_row} points in a row failed, the last with: {error}") from error
+            continue
+        in_a_row = 0
+        append_record(folder, record)
+        observer.point_done(record)
+    if failed:
+        raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")
+
+
+def _unavailable(lab: Lab, scenario: Scenario) -> dict[str, str]:
+    """Servers of the scenario that cannot run here, with the reason that the server program gives."""
+    done = lab.run(lab.server.name, ["userver", "--list-mechs", "--probe"])
+    if done.status != 0:
+        raise RunError(f"userver cannot list its mechanisms: {done.stderr.strip()}")
+    states = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+    skipped = {}
+    for server in scenario.servers:
+        if server.mechanism not in states:
+            raise UsageError(f"unknown mechanism {server.mechanism!r}: one of {', '.join(states)}")
+        if states[server.mechanism] != "ok":
+            skipped[server.label] = states[server.mechanism].removeprefix("unavailable: ")
+    if len(skipped) == len(scenario.servers):
+        raise RunError("none of the scenario's servers can run here: " + "; ".join(map(": ".join, skipped.items())))
+    return skipped
+
+
+def _finished(before: Run, scenario: Scenario, profile: Profile, seed: int, retry_invalid: bool) -> set[str]:
+    """Keys of the points that need not run again. Raises UsageError if the run there is another experiment."""
+    manifest = before.manifest
+    for what, there, now in (
+        ("scenario", manifest.scenario, scenario_data(scenario)),
+        ("profile", manifest.profile, profile.model_dump(mode="json")),
+        ("seed", manifest.seed, seed),
+    ):
+        if there != now:
+            raise UsageError(f"{before.folder} holds another {what}: a run is resumed with what it was started with")
+    return {record.point for record in before.latest() if not (retry_invalid and record.verdict is not Verdict.VALID)}
+
+
+def scenario_data(scenario: Scenario) -> dict[str, object]:
+    """A scenario as plain data for the manifest, with the labels of its servers and without the other profiles."""
+    data = scenario.model_dump(mode="json", exclude={"profiles"})
+    data["labels"] = [server.label for server in scenario.servers]
+    data["workload_name"] = scenario.workload.name
+    return data
+
+
+def _manifest(
+    folder: Path, scenario: Scenario, lab: Lab, name: str, profile: Profile, seed: int, skipped: dict[str, str]
+) -> Manifest:
+    return Manifest(
+        run=folder.name,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        testbed_version=version("testbed"),
+        scenario=scenario_data(scenario),
+        profile_name=name,
+        profile=profile.model_dump(mode="json"),
+        seed=seed,
+        topology=lab.placed.model_dump(mode="json"),
+        paths=dataclasses.asdict(lab.paths),
+        runtime={"name": lab.runtime.name, **lab.runtime.describe()},
+        host=host_facts(),
+        programs={node.name: node.node.image for node in lab.placed.nodes},
+        skipped=skipped,
+        command=tuple(sys.argv),
+    )

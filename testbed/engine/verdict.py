@@ -1,0 +1,96 @@
+"""Whether a point's numbers can be believed, and why not.
+
+A pure function of evidence. Each rule names its limit; the worst verdict of all rules is the point's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.model.record import Verdict
+
+_ORDER = (Verdict.VALID, Verdict.SUSPECT, Verdict.CLIENT_LIMITED, Verdict.INVALID)
+
+SENT_SHARE = 0.995
+"""Below it the offered rate was not offered. httperf's users take 1 % as lost control; half of it here."""
+
+LATENESS_P99_MS = 10.0
+"""Later starts change what the server sees: at 10,000/s they are a burst of 100, near the paper's backlog of 128."""
+
+DROP_SHARE = 0.001
+"""Frames that the generator's own rings or the receive backlog lost, as a share of all frames received or sent."""
+
+IDLE_SHARE = 0.999
+"""The idle population must stand through the window."""
+
+STEAL_SHARE = 0.02
+"""Time that the hypervisor took from all CPUs."""
+
+FOREIGN_SHARE = 0.05
+"""Time that other programs took of the server's CPUs."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with one line for each rule that did not hold."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+def judge(evidence: Mapping[str, Any]) -> Judgement:
+    """Judge a point by the evidence of ``engine/recording.py``."""
+    findings = [*_load(evidence), *_population(evidence), *_machine(evidence)]
+    worst = max((verdict for verdict, _ in findings), key=_ORDER.index, default=Verdict.VALID)
+    return Judgement(worst, tuple(reason for _, reason in findings))
+
+
+def _load(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
+    findings = []
+    if evidence["clients_ready_late"]:
+        findings.append(
+            (Verdict.INVALID, f"{evidence['clients_ready_late']} clients were not ready at the common start")
+        )
+    share = evidence["sent_share"]
+    if share < SENT_SHARE:
+        findings.append((Verdict.CLIENT_LIMITED, f"the clients sent {share:.1%} of what was offered"))
+    lateness = evidence["lateness_p99_ms"]
+    if lateness is not None and lateness > LATENESS_P99_MS:
+        findings.append((Verdict.CLIENT_LIMITED, f"1 % of requests started more than {lateness:.1f} ms late"))
+    if evidence["generator_drop_share"] > DROP_SHARE:
+        dropped = f"{evidence['generator_drop_share']:.2%}"
+        findings.append((Verdict.CLIENT_LIMITED, f"the clients lost {dropped} of their frames in their own queues"))
+    if evidence["ftab_full"]:
+        findings.append(
+            (Verdict.CLIENT_LIMITED, f"{evidence['ftab_full']} starts found the client's connection table full")
+        )
+    unexpected = evidence["unexpected_errors"]
+    if unexpected:
+        named = ", ".join(f"{count} {name}" for name, count in sorted(unexpected.items()))
+        findings.append((Verdict.SUSPECT, f"errors that overload does not explain: {named}"))
+    if evidence["not_understood"]:
+        findings.append((Verdict.SUSPECT, f"the clients did not understand {evidence['not_understood']} frames"))
+    return findings
+
+
+def _population(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
+    wanted, least = evidence["idle_wanted"], evidence["idle_minimum"]
+    if wanted and least < wanted * IDLE_SHARE:
+        return [(Verdict.INVALID, f"only {least} of {wanted} idle connections stood through the window")]
+    return []
+
+
+def _machine(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
+    findings = []
+    if evidence["steal_share"] > STEAL_SHARE:
+        findings.append((Verdict.SUSPECT, f"the hypervisor took {evidence['steal_share']:.1%} of the CPU time"))
+    foreign = evidence["foreign_share"]
+    if foreign is None:
+        findings.append((Verdict.SUSPECT, "server and clients share a CPU"))
+    elif foreign > FOREIGN_SHARE:
+        findings.append((Verdict.SUSPECT, f"other programs took {foreign:.0%} of the server's CPU time"))
+    if evidence["softnet_drops"] > DROP_SHARE * evidence["frames"]:
+        findings.append((Verdict.SUSPECT, f"the kernel's receive backlog dropped {evidence['softnet_drops']} frames"))
+    return findings
