@@ -1,1 +1,60 @@
-"""A containerised network-emulation testbed that says whether its numbers can be believed."""
+"""A containerised network-emulation testbed that says whether its numbers can be believed.
+
+The public names, as scenario files, notebooks and programs import them::
+
+    from testbed import Lab, OneByte, Scenario, draw_figures, mechanisms, read_run, run
+
+They are loaded when first used: the command line starts without matplotlib and the docker SDK.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from testbed.engine.lab import Lab as Lab
+    from testbed.engine.run import run as run
+    from testbed.engine.scenario_file import load_scenario as load_scenario
+    from testbed.errors import TestbedError as TestbedError
+    from testbed.figures.draw import draw_figures as draw_figures
+    from testbed.model.profiles import LAPTOP as LAPTOP
+    from testbed.model.profiles import PAPER as PAPER
+    from testbed.model.profiles import PROFILES as PROFILES
+    from testbed.model.profiles import QUICK as QUICK
+    from testbed.model.scenario import Profile as Profile
+    from testbed.model.scenario import Scenario as Scenario
+    from testbed.model.scenario import Userver as Userver
+    from testbed.model.scenario import mechanisms as mechanisms
+    from testbed.model.topology import Topology as Topology
+    from testbed.store.reading import read_run as read_run
+    from testbed.topology.compose import load_compose as load_compose
+    from testbed.workload.one_byte import OneByte as OneByte
+
+_HOMES = {
+    "Lab": "testbed.engine.lab",
+    "run": "testbed.engine.run",
+    "load_scenario": "testbed.engine.scenario_file",
+    "TestbedError": "testbed.errors",
+    "draw_figures": "testbed.figures.draw",
+    "LAPTOP": "testbed.model.profiles",
+    "PAPER": "testbed.model.profiles",
+    "PROFILES": "testbed.model.profiles",
+    "QUICK": "testbed.model.profiles",
+    "Profile": "testbed.model.scenario",
+    "Scenario": "testbed.model.scenario",
+    "Userver": "testbed.model.scenario",
+    "mechanisms": "testbed.model.scenario",
+    "Topology": "testbed.model.topology",
+    "read_run": "testbed.store.reading",
+    "load_compose": "testbed.topology.compose",
+    "OneByte": "testbed.workload.one_byte",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'testbed' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,53 @@
+# Two commands on a fresh machine:  make demo  (Figures 1 and 5)   make test  (all tests)
+#
+# Both set up what they need first: a virtual environment, OS packages (as root on Debian or Ubuntu), container
+# images. A second time nothing of it is done again.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME ?= auto
+
+demo: $(VENV)/installed
+	$(BIN)/testbed run scenarios/figure_1.py scenarios/figure_5.py --profile quick --build --runtime $(RUNTIME)
+
+# What `make test` runs, from the quickest to the slowest to fail.
+test: lint programs
+	$(BIN)/testbed build
+	$(BIN)/pytest tests
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Optimised with gcc, optimised with clang, and under the sanitizers: what the tests and the compilers' warnings need.
+programs: $(VENV)/installed-test
+	$(MAKE) -C images -j2
+	$(MAKE) -C images -j2 CC=clang BUILD=build/clang
+	$(MAKE) -C images -j2 SANITIZE=1
+
+# Measures, alternating both sides of each comparison; prints ratios. Wants a quiet machine. One part: make bench ONLY=up
+bench: $(VENV)/installed-bench programs
+	$(BIN)/testbed build
+	$(BIN)/python -m tests.benchmark $(ONLY)
+
+$(VENV)/installed: pyproject.toml tests/os_packages.sh
+	tests/os_packages.sh $(PYTHON) run
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	tests/os_packages.sh $(PYTHON) test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-test
+	tests/os_packages.sh $(PYTHON) bench
+	touch $@
+
+clean:
+	rm -rf $(VENV) images/build
+
+.PHONY: demo test lint programs bench clean

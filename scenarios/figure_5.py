@@ -1,0 +1,13 @@
+"""Figure 5: the one-byte workload beside 10,000 idle connections."""
+
+from testbed import PROFILES, OneByte, Scenario, mechanisms
+
+SCENARIO = Scenario(
+    name="figure_5",
+    title="Figure 5: one-byte workload, 10,000 idle connections",
+    sentence="10,000 idle connections cost select and poll up to 79 % of their throughput, and epoll hardly anything.",
+    servers=mechanisms("select", "poll", "epoll-lt"),
+    workload=OneByte(),
+    idle_connections=10_000,
+    profiles=PROFILES,
+)

@@ -1,0 +1,60 @@
+"""Reply rate against request rate, as in the paper's Figures 1 to 7, with the line where every request is answered."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import mean
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from testbed.figures.base import FIGURES
+from testbed.figures.style import Look, legend, looks, markers, new_figure
+from testbed.model.record import Record
+from testbed.store.reading import Run
+
+
+def draw(run: Run) -> Figure:
+    """One line a server through the mean of its repetitions, one marker a point."""
+    figure, axes = new_figure(run.manifest.title)
+    records = sorted(run.latest(), key=lambda record: (record.offered_per_s, record.repetition))
+    by_label: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_label[record.label].append(record)
+    style = looks(run.manifest.labels)
+    handles = [
+        _server_line(axes, label, by_label[label], style[label]) for label in run.manifest.labels if by_label[label]
+    ]
+    _ideal(axes, records)
+    axes.set_xlabel("request rate offered (requests/s)")
+    axes.set_ylabel("reply rate (replies/s)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    legend(axes, handles, records)
+    return figure
+
+
+def _server_line(axes: Axes, label: str, records: list[Record], look: Look) -> Line2D:
+    by_rate: dict[float, list[float]] = defaultdict(list)
+    for record in records:
+        by_rate[record.offered_per_s].append(record.replies_per_s)
+    rates = sorted(by_rate)
+    axes.plot(rates, [mean(by_rate[rate]) for rate in rates], color=look.colour, linewidth=1.4)
+    markers(axes, [r.offered_per_s for r in records], [r.replies_per_s for r in records], records, look)
+    return Line2D([], [], color=look.colour, marker=look.marker, label=label)
+
+
+def _ideal(axes: Axes, records: list[Record]) -> None:
+    """The line y = x, as far as the tallest point needs it: beyond, it would flatten the curves."""
+    if not records:
+        return
+    end = min(max(r.offered_per_s for r in records), 1.15 * max(r.replies_per_s for r in records))
+    axes.plot([0, end], [0, end], linestyle="--", color="0.6", linewidth=1, zorder=0)
+    axes.annotate("y = x", (end, end), xytext=(4, -2), textcoords="offset points", color="0.4", fontsize=9)
+
+
+FIGURES.register("reply_rate", draw)
