@@ -170,7 +170,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_topology(path: Path) -> Topology:
+def load_compose(path: Path) -> Topology:
     """Read a compose file. Raises InputError that names the file, the place in it, and what is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -178,10 +178,10 @@ def load_topology(path: Path) -> Topology:
         raise InputError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(str(path), "is not UTF-8 text") from None
-    return parse_topology(text, path.name)
+    return parse_compose(text, path.name)
 
 
-def parse_topology(text: str, where: str) -> Topology:
+def parse_compose(text: str, where: str) -> Topology:
     """The topology that a compose file's text declares; ``where`` is how errors name the file."""
     data = _plain_data(text, where)
     own = {key: value for key, value in data.items() if key == "x-testbed" or not str(key).startswith("x-")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from testbed.errors import EnvironmentLack
 from testbed.model.topology import Topology
-from testbed.topology.compose import load_topology
+from testbed.topology.compose import load_compose
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -21,4 +21,4 @@ def default_file() -> Path:
 
 def default_topology() -> Topology:
     """The default world."""
-    return load_topology(default_file())
+    return load_compose(default_file())

@@ -1,0 +1,276 @@
+"""A lab: one world of nodes and networks that stands on this machine, from up to down.
+
+with Lab() as lab:                      # the default world; taken down again at the end
+    print(lab.run("server", ["uname", "-r"]).stdout)
+
+Whatever goes wrong while it is made, Ctrl-C and SIGTERM included, everything made so far is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from ipaddress import IPv4Network
+from types import TracebackType
+from typing import Protocol, Self
+
+from testbed.engine import lab_state
+from testbed.engine.interrupts import only_first_interrupts, uninterrupted
+from testbed.engine.lab_state import LabState
+from testbed.errors import RunError, TestbedError, UsageError
+from testbed.model.placed import PlacedNode, PlacedTopology
+from testbed.model.topology import NODE_NAME, Topology
+from testbed.runtime.base import Completed, Made, Paths, Process, Runtime
+from testbed.runtime.choose import choose
+from testbed.topology.default import default_topology
+from testbed.topology.plan import place
+
+DEFAULT_NAME = "testbed"
+_WORKERS = 8
+"""Nodes made at a time (eight in eight threads take a third of the time of eight in a row)."""
+
+_PLANS = 5
+"""Plans tried when another lab takes the chosen subnets first."""
+
+
+class Progress(Protocol):
+    """Hears how far a lab is: ``done`` of ``total`` steps, and what the last one was. May be called from any thread."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+class Lab:
+    """See the module's text.
+
+    ``topology`` is the default world when None; ``runtime`` is a name ("auto" picks) or a runtime; ``fast`` asks for the
+    fast path where it can be had. ``placed``, ``paths``, ``server``, ``clients`` and ``idles`` exist while it stands.
+    """
+
+    def __init__(
+        self,
+        topology: Topology | None = None,
+        *,
+        name: str = DEFAULT_NAME,
+        runtime: str | Runtime = "auto",
+        fast: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
+        self.name = checked_name(name)
+        self.runtime = choose(runtime) if isinstance(runtime, str) else runtime
+        self._topology = topology
+        self._fast = fast
+        self._progress = progress
+        self._placed: PlacedTopology | None = None
+        self._paths: Paths | None = None
+        self._own = True
+
+    @classmethod
+    def attach(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> Lab:
+        """The lab of that name that stands. As a context manager it is left standing: whoever made it removes it.
+
+        With "auto" it is the runtime that the lab was made with. Raises UsageError if there is none.
+        """
+        state = lab_state.load(checked_name(name))
+        if runtime == "auto" and state is not None:
+            runtime = state.runtime
+        lab = cls(name=name, runtime=runtime)
+        if not lab.runtime.made(name):
+            raise UsageError(f"no lab {name!r} stands: bring it up with `testbed up{_option(name)}`")
+        if state is None or state.runtime != lab.runtime.name:
+            raise UsageError(f"lab {name!r} was not brought up whole by this user: `testbed down{_option(name)}` removes it")
+        lab._placed, lab._paths, lab._own = state.placed, state.paths, False
+        return lab
+
+    @classmethod
+    def stands(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> bool:
+        """Whether a lab of that name, or a part of one, is on this machine."""
+        return bool(cls(name=name, runtime=runtime).runtime.made(name))
+
+    def up(self) -> None:
+        """Make the lab. Raises UsageError if one of that name stands; on any failure nothing of it is left."""
+        with only_first_interrupts(), lab_state.locked(self.name):
+            if self.runtime.made(self.name):
+                raise UsageError(
+                    f"lab {self.name!r} stands already: `testbed down{_option(self.name)}` removes it, "
+                    "or choose another name with --lab"
+                )
+            try:
+                self._make()
+            except BaseException as error:
+                self._undo(error)
+                raise
+
+    def down(self) -> None:
+        """Remove everything of the lab; fine if there is nothing. An interrupt waits until it is done."""
+        with uninterrupted(), lab_state.locked(self.name):
+            self.runtime.remove(self.name)
+            lab_state.forget(self.name)
+        self._placed = self._paths = None
+
+    def __enter__(self) -> Self:
+        if self._placed is None:
+            self.up()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._own:
+            self.down()
+
+    @property
+    def placed(self) -> PlacedTopology:
+        """Where everything is. Raises UsageError when the lab is not up."""
+        if self._placed is None:
+            raise UsageError(f"lab {self.name!r} is not up")
+        return self._placed
+
+    @property
+    def paths(self) -> Paths:
+        """How frames travel. Raises UsageError when the lab is not up."""
+        if self._paths is None:
+            raise UsageError(f"lab {self.name!r} is not up")
+        return self._paths
+
+    @property
+    def server(self) -> PlacedNode:
+        """The server. Raises UsageError when the topology has none, or several (then use ``placed``)."""
+        servers = self.placed.with_role("server")
+        if len(servers) != 1:
+            raise UsageError(f"lab {self.name!r} has {len(servers)} servers, not one")
+        return servers[0]
+
+    @property
+    def clients(self) -> tuple[PlacedNode, ...]:
+        """The clients, in declared order."""
+        return self.placed.with_role("client")
+
+    @property
+    def idles(self) -> tuple[PlacedNode, ...]:
+        """The holders of idle connections, in declared order."""
+        return self.placed.with_role("idle")
+
+    def run(self, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b"") -> Completed:
+        """Run a command in a node to its end (``Runtime.run``)."""
+        return self.runtime.run(self.name, self._known(node), command, timeout_s, stdin)
+
+    def start(self, node: str, command: Sequence[str]) -> Process:
+        """Start a program in a node (``Runtime.start``)."""
+        return self.runtime.start(self.name, self._known(node), command)
+
+    def put_files(self, node: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Write files below a folder of a node (``Runtime.put_files``)."""
+        self.runtime.put_files(self.name, self._known(node), folder, files)
+
+    def logs(self, node: str) -> str:
+        """What a node has logged."""
+        return self.runtime.logs(self.name, self._known(node))
+
+    def _known(self, node: str) -> str:
+        names = [placed.name for placed in self.placed.nodes]
+        if node not in names:
+            raise UsageError(f"lab {self.name!r} has no node {node!r}: one of {', '.join(names)}")
+        return node
+
+    def _make(self) -> None:
+        placed = self._make_networks(self._topology or default_topology())
+        own = [node for node in placed.nodes if node.node.shares_network_of is None]
+        sharing = [node for node in placed.nodes if node.node.shares_network_of is not None]
+        total = len(placed.nodes) + 1
+        done: list[str] = []
+
+        def make(node: PlacedNode) -> None:
+            self.runtime.create_node(placed, node)
+            done.append(node.name)
+            self._say(f"node {node.name}", len(done), total)
+
+        _in_parallel(make, own)
+        _in_parallel(make, sharing)
+        self._paths = self.runtime.connect_paths(placed, self._fast)
+        self._placed = placed
+        lab_state.save(LabState(runtime=self.runtime.name, placed=placed, paths=self._paths))
+        self._say("paths", total, total)
+
+    def _make_networks(self, topology: Topology) -> PlacedTopology:
+        """Place the topology and make its networks. Another lab may take a chosen subnet meanwhile: then plan again."""
+        for attempt in range(_PLANS):
+            placed = place(topology, self.name, self.runtime.taken_subnets(), self._cpus())
+            try:
+                for network in placed.networks:
+                    self.runtime.create_network(self.name, network)
+            except UsageError:
+                self.runtime.remove(self.name)
+                if attempt == _PLANS - 1 or not self._lost_race(placed):
+                    raise
+            else:
+                return placed
+        raise AssertionError("the last attempt returns or raises")
+
+    def _lost_race(self, placed: PlacedTopology) -> bool:
+        """Whether a subnet of the plan, free when it was made, is now taken by someone else."""
+        taken = [IPv4Network(subnet, strict=False) for subnet in self.runtime.taken_subnets()]
+        ours = [IPv4Network(network.subnet) for network in placed.networks]
+        return any(other.prefixlen > 0 and mine.overlaps(other) for mine in ours for other in taken)
+
+    def _cpus(self) -> list[int]:
+        """CPUs that nodes may be placed on: the engine's, which may run in a machine of its own."""
+        count = self.runtime.describe().get("cpus")
+        return list(range(int(count))) if count else sorted(os.sched_getaffinity(0))
+
+    def _undo(self, cause: BaseException) -> None:
+        self._placed = self._paths = None
+        try:
+            self.runtime.remove(self.name)
+            lab_state.forget(self.name)
+        except TestbedError as error:
+            raise RunError(
+                f"{cause or type(cause).__name__}; and removing what was made failed too ({error}): "
+                f"try `testbed down{_option(self.name)}`"
+            ) from cause
+
+    def _say(self, what: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(what, done, total)
+
+
+def checked_name(name: str) -> str:
+    """A lab's name as given. Raises UsageError: it becomes part of names of containers, networks and namespaces."""
+    if not re.fullmatch(NODE_NAME, name):
+        raise UsageError(f"lab name {name!r}: a small letter, then at most 30 of a-z, 0-9, _ and -")
+    return name
+
+
+def leftovers(runtimes: Iterable[Runtime]) -> list[Made]:
+    """Everything with our labels that stands, of any lab, in these runtimes."""
+    return [made for runtime in runtimes for made in runtime.made()]
+
+
+def remove_all(runtimes: Sequence[Runtime]) -> list[str]:
+    """Remove every lab and what is left of labs, whoever made it; returns the labs' names."""
+    removed: set[str] = set()
+    with uninterrupted():
+        for runtime in runtimes:
+            for lab in sorted({made.lab for made in runtime.made()}):
+                runtime.remove(lab)
+                lab_state.forget(lab)
+                removed.add(lab)
+    return sorted(removed)
+
+
+def _in_parallel(make: Callable[[PlacedNode], None], nodes: Sequence[PlacedNode]) -> None:
+    """Make all; on the first failure start no more, wait for those under way (else they appear after the clean-up)."""
+    if not nodes:
+        return
+    with ThreadPoolExecutor(min(_WORKERS, len(nodes)), thread_name_prefix="node") as pool:
+        futures = [pool.submit(make, node) for node in nodes]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    for future in futures:
+        if future in done:
+            future.result()
+
+
+def _option(name: str) -> str:
+    return "" if name == DEFAULT_NAME else f" --lab {name}"

@@ -1,0 +1,89 @@
+"""What a lab that stands was made as, kept for later processes: one small file per lab, and a lock per lab.
+
+The files live in the user's runtime folder, which a restart of the machine empties, as it ends every lab.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from testbed.errors import EnvironmentLack, RunError, UsageError
+from testbed.model.placed import PlacedTopology
+from testbed.model.value import Value
+from testbed.runtime.base import Paths
+
+_LOCK_TIMEOUT_S = 60.0
+
+
+class LabState(Value):
+    """A lab as it was brought up: the name of its runtime, where everything was placed, and its paths."""
+
+    runtime: str
+    placed: PlacedTopology
+    paths: Paths
+
+
+def save(state: LabState) -> None:
+    """Write the state of a lab; a reader sees the old file or the new one."""
+    target = _folder() / f"{state.placed.lab}.json"
+    partial = target.with_suffix(f".{os.getpid()}")
+    partial.write_text(state.model_dump_json(), encoding="utf-8")
+    partial.replace(target)
+
+
+def load(lab: str) -> LabState | None:
+    """The state of a lab, or None if this user brought up none of that name."""
+    path = _folder() / f"{lab}.json"
+    try:
+        return LabState.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise RunError(f"{path} is from another version of testbed ({error.error_count()} problems): remove it") from None
+
+
+def forget(lab: str) -> None:
+    """Remove the state of a lab; fine if there is none."""
+    (_folder() / f"{lab}.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(lab: str) -> Iterator[None]:
+    """Only one process at a time makes or removes a lab. A process that dies gives the lock back.
+
+    Raises UsageError when another process keeps it for a minute.
+    """
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    with (_folder() / f"{lab}.lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UsageError(f"lab {lab!r} is being made or removed by another process") from None
+                time.sleep(0.05)
+        yield
+
+
+def _folder() -> Path:
+    """The folder, private to the user: whoever may write there decides what ``testbed exec`` runs in."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "testbed" if base else Path(tempfile.gettempdir()) / f"testbed-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentLack(f"{folder} cannot be made: {error.strerror}", "set XDG_RUNTIME_DIR to a folder of yours") from None
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        raise EnvironmentLack(f"{folder} is not a folder of this user alone", f"remove {folder}")
+    return folder
