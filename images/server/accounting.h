@@ -1,0 +1,119 @@
+/*
+ * What every system call of the server costs: always counted, timed only under --profile.
+ *
+ * Each kind of call has one static counter beside its wrapper, so a mechanism that needs a call of its own
+ * declares it in its own file and the summary finds it:
+ *
+ *     static struct call_counter submit = CALL_COUNTER("io_submit");
+ *     …
+ *     long result = COUNTED(&submit, syscall(SYS_io_submit, context, count, list));
+ */
+#ifndef USERVER_ACCOUNTING_H
+#define USERVER_ACCOUNTING_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "json.h"
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+struct call_counter {
+    const char *name;
+    uint64_t calls;
+    uint64_t bytes;  /* moved by the call, where it moves any */
+    uint64_t again;  /* EAGAIN */
+    uint64_t errors; /* every other error, EINTR included */
+    uint64_t ticks;  /* of the TSC, only with accounting.profile */
+    struct call_counter *next;
+    bool listed;
+};
+
+#define CALL_COUNTER(NAME) {.name = (NAME)}
+
+/* Everything that is not tied to one connection. Plain counters: the server has one thread. */
+struct accounting {
+    bool profile; /* set once, before the first call */
+    uint64_t waits, events, useless_waits, useless_events, stale_events;
+    uint64_t interest_changes, listener_parked;
+    uint64_t accepted, replies, closed_by_peer, closed_by_server, resets, bad_requests;
+    struct {
+        uint64_t emfile, connaborted, nobufs, other;
+    } accept_errors;
+    uint64_t open_connections;
+};
+
+extern struct accounting accounting;
+
+/* Adds a counter to the list of the summary; done by the first call that uses it. */
+void accounting_list(struct call_counter *counter);
+
+/* Starts --profile. Returns NULL, or why this machine's TSC cannot be used for it. */
+const char *accounting_profile_start(void);
+
+/* "syscalls": {NAME: {calls, bytes, again, errors[, time_ns]}, …} of every call made at least once. */
+void accounting_write_calls(struct json *json);
+
+void accounting_record_wait(int events);
+void accounting_record_accept_phase(uint64_t accepted);
+void accounting_write_histograms(struct json *json);
+
+static inline uint64_t accounting_ticks(void)
+{
+#if defined(__x86_64__)
+    unsigned processor;
+    return __rdtscp(&processor);
+#else
+    return 0; /* accounting_profile_start() refuses here */
+#endif
+}
+
+static inline void accounting_finish(struct call_counter *counter, uint64_t began, long result)
+{
+    if (accounting.profile) {
+        int saved = errno;
+        counter->ticks += accounting_ticks() - began;
+        errno = saved;
+    }
+    if (counter->calls++ == 0 && !counter->listed)
+        accounting_list(counter);
+    if (result < 0) {
+        if (errno == EAGAIN)
+            counter->again++;
+        else
+            counter->errors++;
+    }
+}
+
+/* The value of a call that reports failure as -1 and errno; errno survives. */
+#define COUNTED(counter, call)                                                      \
+    ({                                                                              \
+        uint64_t counted_began = accounting.profile ? accounting_ticks() : 0;       \
+        long counted_result = (long)(call);                                         \
+        accounting_finish((counter), counted_began, counted_result);                \
+        counted_result;                                                             \
+    })
+
+/* The same for a call whose result is a number of bytes. */
+#define COUNTED_BYTES(counter, call)                                \
+    ({                                                              \
+        long moved_bytes = COUNTED((counter), (call));              \
+        if (moved_bytes > 0)                                        \
+            (counter)->bytes += (uint64_t)moved_bytes;              \
+        moved_bytes;                                                \
+    })
+
+/* The calls of the connection path. Same results and errno as the calls they are named after. */
+ssize_t counted_read(int descriptor, void *buffer, size_t room);
+ssize_t counted_write(int descriptor, const void *data, size_t length);
+ssize_t counted_sendfile(int out, int in, off_t *offset, size_t length);
+int counted_accept(int listener, bool one_call);
+int counted_set_nonblocking(int descriptor);
+int counted_cork(int descriptor, bool on);
+int counted_shutdown_write(int descriptor);
+int counted_close(int descriptor);
+
+#endif
