@@ -157,21 +157,13 @@ def _finished(before: Run, scenario: Scenario, profile: Profile, seed: int, retr
     """Keys of the points that need not run again. Raises UsageError if the run there is another experiment."""
     manifest = before.manifest
     for what, there, now in (
-        ("scenario", manifest.scenario, scenario_data(scenario)),
+        ("scenario", manifest.scenario, scenario.described()),
         ("profile", manifest.profile, profile.model_dump(mode="json")),
         ("seed", manifest.seed, seed),
     ):
         if there != now:
             raise UsageError(f"{before.folder} holds another {what}: a run is resumed with what it was started with")
     return {record.point for record in before.latest() if not (retry_invalid and record.verdict is not Verdict.VALID)}
-
-
-def scenario_data(scenario: Scenario) -> dict[str, object]:
-    """A scenario as plain data for the manifest, with the labels of its servers and without the other profiles."""
-    data = scenario.model_dump(mode="json", exclude={"profiles"})
-    data["labels"] = [server.label for server in scenario.servers]
-    data["workload_name"] = scenario.workload.name
-    return data
 
 
 def _manifest(
@@ -181,7 +173,7 @@ def _manifest(
         run=folder.name,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         testbed_version=version("testbed"),
-        scenario=scenario_data(scenario),
+        scenario=scenario.described(),
         profile_name=name,
         profile=profile.model_dump(mode="json"),
         seed=seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -80,3 +80,10 @@ class Scenario(Value):
         if twice:
             raise ValueError(f"two servers are the same: {twice[0]}")
         return self
+
+    def described(self) -> dict[str, Any]:
+        """Plain data for the manifest: names for figures added, profiles left out (the chosen one stands beside)."""
+        data = self.model_dump(mode="json", exclude={"profiles"})
+        data["labels"] = [server.label for server in self.servers]
+        data["workload_name"] = self.workload.name
+        return data

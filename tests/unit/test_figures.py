@@ -1,0 +1,76 @@
+"""Figures: drawn from saved results alone, byte-identical when drawn again, hollow where a point is not valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+
+from testbed.errors import UsageError
+from testbed.figures.base import FIGURES
+from testbed.figures.draw import draw_figures
+from testbed.model.record import Verdict
+from testbed.store.reading import Run
+from tests.unit.records import record, saved_run
+
+
+def _run(tmp_path: Path) -> Run:
+    return saved_run(
+        tmp_path,
+        record("select", 10_000, 9_990),
+        record("select", 20_000, 12_345.6),
+        record("epoll-lt", 10_000, 9_999),
+        record("epoll-lt", 20_000, 18_000, Verdict.CLIENT_LIMITED),
+    )
+
+
+def test_png_and_svg_are_byte_identical_when_drawn_again(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    first = [path.read_bytes() for path in draw_figures(run, folder=tmp_path / "a")]
+    second = [path.read_bytes() for path in draw_figures(run, folder=tmp_path / "b")]
+    assert first == second
+    assert [data[:4] for data in first] == [b"\x89PNG", b"<?xm"]
+
+
+def test_reply_rate_has_units_legend_the_ideal_line_and_hollow_markers(tmp_path: Path) -> None:
+    axes = FIGURES.get("reply_rate")(_run(tmp_path)).axes[0]
+    assert axes.get_xlabel() == "request rate offered (requests/s)"
+    assert axes.get_ylabel() == "reply rate (replies/s)"
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["select", "epoll-lt", "hollow: client-limited"]
+    singles = [line for line in axes.lines if isinstance(line, Line2D) and len(line.get_xdata()) == 1]
+    hollow = [line for line in singles if line.get_markerfacecolor() == "white"]
+    assert len(singles) == 4
+    assert [line.get_ydata()[0] for line in hollow] == [18_000]
+    assert any(list(line.get_xdata()) == list(line.get_ydata()) and len(line.get_xdata()) == 2 for line in axes.lines)
+
+
+def test_repetitions_are_joined_through_their_mean(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, record(replies=100.0), record(replies=300.0, repetition=2))
+    axes = FIGURES.get("reply_rate")(run).axes[0]
+    assert next(list(line.get_ydata()) for line in axes.lines if line.get_marker() == "None") == [200.0]
+
+
+def test_nothing_is_cut_off(tmp_path: Path) -> None:
+    figure = FIGURES.get("reply_rate")(_run(tmp_path))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    tight = figure.get_tightbbox(canvas.get_renderer())
+    width, height = figure.get_size_inches()
+    assert tight.x0 >= 0
+    assert tight.y0 >= 0
+    assert tight.x1 <= width
+    assert tight.y1 <= height
+
+
+def test_a_run_without_points_still_gives_a_figure(tmp_path: Path) -> None:
+    assert all(path.stat().st_size > 1000 for path in draw_figures(saved_run(tmp_path)))
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape("unknown kind of figure 'pie': one of reply_rate")):
+        draw_figures(_run(tmp_path), ["pie"])

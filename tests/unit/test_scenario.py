@@ -1,0 +1,91 @@
+"""Scenario files and ``--set``: what is right loads, what is wrong is one line with its place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from testbed.engine.scenario_file import changed, load_scenario
+from testbed.errors import InputError
+from testbed.model.scenario import Profile
+from tests.unit.records import SCENARIO
+
+SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.py"))
+HEAD = "# a scenario\nfrom testbed import OneByte, Profile, Scenario, Userver, mechanisms\n"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_scenario_loads_and_is_named_like_its_file(path: Path) -> None:
+    scenario = load_scenario(path)
+    assert scenario.name == path.stem
+    assert {"quick", "laptop", "paper"} <= set(scenario.profiles)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "exports no SCENARIO"),
+        ("SCENARIO = 3", "exports no SCENARIO"),
+        ("x = 1\nSCENARIO = (", r"file\.py:2: SyntaxError"),
+        ("import nothing_of_that_name", r"file\.py:1: ModuleNotFoundError"),
+        (HEAD + "p = Profile(rates_per_s=(0,))", r"file\.py:3: rates_per_s\.0: .*greater than 0"),
+        (HEAD + "p = Profile(rates_per_s=(-5,))", "greater than 0"),
+        (HEAD + "p = Profile(rates_per_s=(5, 5))", "a rate stands twice"),
+        (HEAD + "s = Userver(mechanism='select', colour=1)", "colour: unknown or unsupported key"),
+        (HEAD + "s = Userver(mechanism='select', accept_limit=0)", "accept_limit"),
+    ],
+)
+def test_a_bad_file_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "file.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_scenario(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unknown_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}/no.py: no such scenario file")):
+        load_scenario(tmp_path / "no.py")
+
+
+def test_settings_change_scenario_profile_workload_and_servers() -> None:
+    settings = ["idle_connections=500", "rates_per_s=[1000, 2000]", "window_s=3", "workload.size_bytes=100"]
+    scenario = changed(SCENARIO, [*settings, "mechanisms=[poll]"], "quick")
+    assert scenario.idle_connections == 500
+    assert scenario.profiles["quick"].rates_per_s == (1000, 2000)
+    assert scenario.profiles["quick"].window_s == 3
+    assert scenario.profiles["laptop"] == SCENARIO.profiles["laptop"]
+    assert scenario.workload.name == "one-file-100-bytes"
+    assert [server.label for server in scenario.servers] == ["poll"]
+    assert changed(SCENARIO, ["rates_per_s=700"], "quick").profiles["quick"].rates_per_s == (700,)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("rates_per_s=0", "greater than 0"),
+        ("rates_per_s=[1000, -1]", "greater than 0"),
+        ("rates_per_s=fast", "valid number"),
+        ("idle_connections=-1", "greater than or equal to 0"),
+        ("nonsense=1", "unknown setting 'nonsense': one of"),
+        ("window_s", "must be key=value"),
+        ("window_s=[", "is no value"),
+        ("workload.colour=1", "unknown or unsupported key"),
+        ("mechanisms=3", "must be a mechanism or a list"),
+        ("mechanisms=[select, select]", "two servers are the same"),
+        ("servers=1", "unknown setting"),
+    ],
+)
+def test_a_bad_setting_is_one_line(setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        changed(SCENARIO, [setting], "quick")
+    assert str(caught.value).startswith("--set ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_profile_without_rates_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 item"):
+        Profile(rates_per_s=())

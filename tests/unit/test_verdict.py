@@ -1,0 +1,78 @@
+"""The verdict: every rule fires on its own evidence and on nothing else; the worst one counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testbed.engine.verdict import judge
+from testbed.model.record import Verdict
+
+QUIET: dict[str, Any] = {
+    "clients_ready_late": 0,
+    "sent_share": 1.0,
+    "lateness_p99_ms": 0.2,
+    "generator_drop_share": 0.0,
+    "ftab_full": 0,
+    "unexpected_errors": {},
+    "not_understood": 0,
+    "idle_wanted": 10_000,
+    "idle_minimum": 10_000,
+    "steal_share": 0.0,
+    "foreign_share": 0.0,
+    "softnet_drops": 0,
+    "frames": 100_000,
+}
+
+
+def test_quiet_evidence_is_valid() -> None:
+    assert judge(QUIET).verdict is Verdict.VALID
+    assert judge(QUIET).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({"clients_ready_late": 2}, Verdict.INVALID, "2 clients were not ready"),
+        ({"sent_share": 0.99}, Verdict.CLIENT_LIMITED, "sent 99.0% of what was offered"),
+        ({"lateness_p99_ms": 10.5}, Verdict.CLIENT_LIMITED, "10.5 ms late"),
+        ({"generator_drop_share": 0.01}, Verdict.CLIENT_LIMITED, "lost 1.00% of their frames"),
+        ({"ftab_full": 3}, Verdict.CLIENT_LIMITED, "connection table full"),
+        ({"unexpected_errors": {"other": 4}}, Verdict.SUSPECT, "4 other"),
+        ({"not_understood": 1}, Verdict.SUSPECT, "did not understand 1 frames"),
+        ({"idle_minimum": 9_980}, Verdict.INVALID, "only 9980 of 10000"),
+        ({"steal_share": 0.03}, Verdict.SUSPECT, "the hypervisor took 3.0%"),
+        ({"foreign_share": 0.2}, Verdict.SUSPECT, "other programs took 20%"),
+        ({"foreign_share": None}, Verdict.SUSPECT, "share a CPU"),
+        ({"softnet_drops": 200}, Verdict.SUSPECT, "backlog dropped 200"),
+    ],
+)
+def test_each_rule(change: dict[str, Any], verdict: Verdict, reason: str) -> None:
+    judgement = judge({**QUIET, **change})
+    assert judgement.verdict is verdict
+    assert len(judgement.reasons) == 1
+    assert reason in judgement.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sent_share": 0.996},
+        {"lateness_p99_ms": 9.9},
+        {"lateness_p99_ms": None},
+        {"idle_minimum": 9_995},
+        {"idle_wanted": 0, "idle_minimum": 0},
+        {"steal_share": 0.01},
+        {"foreign_share": 0.04},
+        {"softnet_drops": 50},
+    ],
+)
+def test_just_inside_a_limit_is_valid(change: dict[str, Any]) -> None:
+    assert judge({**QUIET, **change}).verdict is Verdict.VALID
+
+
+def test_the_worst_verdict_counts_and_all_reasons_stand() -> None:
+    judgement = judge({**QUIET, "steal_share": 0.5, "idle_minimum": 0, "sent_share": 0.5})
+    assert judgement.verdict is Verdict.INVALID
+    assert len(judgement.reasons) == 3
