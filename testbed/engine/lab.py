@@ -44,8 +44,9 @@ class Progress(Protocol):
 class Lab:
     """See the module's text.
 
-    ``topology`` is the default world when None; ``runtime`` is a name ("auto" picks) or a runtime; ``fast`` asks for the
-    fast path where it can be had. ``placed``, ``paths``, ``server``, ``clients`` and ``idles`` exist while it stands.
+    ``topology`` is the default world when None; ``runtime`` is a name ("auto" picks) or a runtime; ``fast`` asks for
+    the fast path where it can be had.
+    ``placed``, ``paths``, ``server``, ``clients`` and ``idles`` are there while it is up.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Lab:
         if not lab.runtime.made(name):
             raise UsageError(f"no lab {name!r} stands: bring it up with `testbed up{_option(name)}`")
         if state is None or state.runtime != lab.runtime.name:
-            raise UsageError(f"lab {name!r} was not brought up whole by this user: `testbed down{_option(name)}` removes it")
+            raise UsageError(
+                f"lab {name!r} was not brought up whole by this user: `testbed down{_option(name)}` removes it"
+            )
         lab._placed, lab._paths, lab._own = state.placed, state.paths, False
         return lab
 

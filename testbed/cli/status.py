@@ -1,0 +1,103 @@
+"""Show the nodes of a lab, their addresses and CPUs, and how frames travel; --all lists the labs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from testbed.cli import _options
+from testbed.engine.lab import Lab, leftovers
+from testbed.runtime.base import Paths
+from testbed.runtime.choose import choose, working
+
+
+@click.command("status")
+@_options.lab
+@_options.runtime
+@click.option("--all", "everything", is_flag=True, help="One line for each lab on this machine.")
+@_options.as_json
+def command(lab_name: str, runtime: str, everything: bool, as_json: bool) -> None:
+    """Show the nodes of a lab, their addresses and CPUs, and how frames travel between them."""
+    if everything:
+        _list_labs(runtime, as_json)
+        return
+    lab = Lab.attach(lab_name, runtime)
+    if as_json:
+        _options.print_json(lab_data(lab))
+    else:
+        print_lab(lab)
+
+
+def lab_data(lab: Lab) -> dict[str, Any]:
+    """A lab as plain data."""
+    states = {made.name: made.state for made in lab.runtime.made(lab.name) if made.kind == "node"}
+    return {
+        "lab": lab.name,
+        "runtime": lab.runtime.name,
+        "networks": {network.name: network.subnet for network in lab.placed.networks},
+        "nodes": [
+            {
+                "name": node.name,
+                "role": node.node.role,
+                "state": states.get(node.name, "gone"),
+                "addresses": dict(node.addresses),
+                "cpus": node.cpuset,
+                "emulated_hosts": node.emulated_prefix,
+            }
+            for node in lab.placed.nodes
+        ],
+        "paths": {**dataclasses.asdict(lab.paths), "text": describe_paths(lab.paths)},
+    }
+
+
+def print_lab(lab: Lab) -> None:
+    """A lab as a table, with a line on its paths."""
+    data = lab_data(lab)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "role", "state", "addresses", "CPUs", "emulated hosts"):
+        table.add_column(heading, no_wrap=True)
+    for node in data["nodes"]:
+        addresses = "  ".join(f"{network} {address}" for network, address in node["addresses"].items())
+        table.add_row(
+            node["name"], node["role"], node["state"], addresses, node["cpus"] or "all", node["emulated_hosts"] or ""
+        )
+    networks = ", ".join(f"{name} {subnet}" for name, subnet in data["networks"].items())
+    console = Console(width=None if Console().is_terminal else 120, highlight=False)
+    console.print(f"lab {lab.name} ({lab.runtime.name}): {networks}")
+    console.print(table)
+    console.print(f"fast path: {data['paths']['text']}", soft_wrap=True)
+    shared = not set(_cpus(lab, "server")).isdisjoint(_cpus(lab, "client"))
+    if shared:
+        console.print("note: server and clients share CPUs, so no point shows the server alone")
+
+
+def describe_paths(paths: Paths) -> str:
+    """How frames travel, in one line."""
+    if paths.switched and paths.steered:
+        return "on (frames pass the lab's own switch, receivers pay for receiving)"
+    if paths.switched:
+        return f"half: frames pass the lab's own switch, receiving is not steered ({paths.reason})"
+    return f"off: {paths.reason or 'not asked for'}"
+
+
+def _cpus(lab: Lab, role: str) -> list[str]:
+    return [node.cpuset or "all" for node in lab.placed.with_role(role)]
+
+
+def _list_labs(runtime: str, as_json: bool) -> None:
+    runtimes = working() if runtime == "auto" else [choose(runtime)]
+    labs: dict[str, dict[str, int]] = {}
+    for made in leftovers(runtimes):
+        counts = labs.setdefault(made.lab, {"nodes": 0, "networks": 0})
+        counts["nodes" if made.kind == "node" else "networks"] += 1
+    if as_json:
+        _options.print_json(labs)
+        return
+    for name, counts in sorted(labs.items()):
+        click.echo(f"{name}: {counts['nodes']} nodes, {counts['networks']} networks")
+    if not labs:
+        click.echo("no lab stands")
