@@ -1,0 +1,150 @@
+"""Run scenarios in a lab, print their tables and draw their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from testbed.cli import _options, _progress
+from testbed.cli._run_progress import RunProgress, duration
+from testbed.cli._table import print_run, print_run_json
+from testbed.engine.lab import Lab
+from testbed.engine.run import profile_of, run
+from testbed.engine.scenario_file import changed, load_scenario
+from testbed.engine.sweep import estimate_s, points
+from testbed.errors import RunError, UsageError
+from testbed.figures.draw import draw_figures
+from testbed.model.record import Verdict
+from testbed.model.scenario import Scenario
+from testbed.store.reading import Run
+from testbed.topology.compose import load_compose
+
+
+@click.command("run")
+@click.argument("files", nargs=-1, required=True, metavar="SCENARIO...", type=click.Path(path_type=Path))
+@click.option(
+    "--profile", default="quick", show_default=True, metavar="NAME", help="quick, laptop, paper, or the scenario's own."
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a field, e.g. rates_per_s=[1000,2000]."
+)
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 2**31 - 1),
+    help="Order of points, arrivals, sessions.",
+)
+@click.option(
+    "--results", default="results", show_default=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR"
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="RUN",
+    help="Go on with the run in this folder.",
+)
+@click.option("--retry-invalid", is_flag=True, help="With --resume: also run again what is not valid.")
+@click.option("--require-valid", is_flag=True, help="End with status 1 if a point is not valid.")
+@click.option("--dry-run", is_flag=True, help="Print the points and the time they need, and do nothing.")
+@click.option("--build", "build_first", is_flag=True, help="Build the images first where they are missing.")
+@_options.lab
+@_options.runtime
+@_options.topology_file
+@_options.fast_path
+@_options.as_json
+def command(
+    files: tuple[Path, ...],
+    profile: str,
+    settings: tuple[str, ...],
+    seed: int,
+    results: Path,
+    resume: Path | None,
+    retry_invalid: bool,
+    require_valid: bool,
+    dry_run: bool,
+    build_first: bool,
+    lab_name: str,
+    runtime: str,
+    file: Path | None,
+    fast: bool,
+    as_json: bool,
+) -> None:
+    """Run SCENARIO files in the lab that is up, or in one that is brought up for it and taken down again."""
+    scenarios = [changed(load_scenario(path), settings, profile) for path in files]
+    for scenario in scenarios:
+        profile_of(scenario, profile)
+    if resume is not None and len(scenarios) != 1:
+        raise UsageError("--resume goes on with one run: name its scenario alone")
+    if retry_invalid and resume is None:
+        raise UsageError("--retry-invalid needs --resume RUN")
+    if dry_run:
+        for scenario in scenarios:
+            _print_plan(scenario, profile, seed)
+        return
+    if build_first:
+        _build(runtime)
+    disbelieved = 0
+    with _lab(lab_name, runtime, file, fast, as_json) as lab:
+        for scenario in scenarios:
+            chosen = profile_of(scenario, profile)
+            done = run(
+                scenario,
+                lab,
+                profile=profile,
+                seed=seed,
+                results=results,
+                resume=resume,
+                retry_invalid=retry_invalid,
+                observer=RunProgress(scenario.name, estimate_s(scenario, chosen, 1)),
+            )
+            disbelieved += _report(done, as_json)
+    if require_valid and disbelieved:
+        raise RunError(f"{disbelieved} points are not valid, and --require-valid was given")
+
+
+def _report(done: Run, as_json: bool) -> int:
+    """Draw and print a run; returns how many of its points are not valid."""
+    figures = draw_figures(done)
+    if as_json:
+        print_run_json(done, [str(path) for path in figures])
+    else:
+        print_run(done)
+        for path in figures:
+            click.echo(f"figure: {path}")
+        click.echo()
+    return sum(record.verdict is not Verdict.VALID for record in done.latest())
+
+
+def _print_plan(scenario: Scenario, profile: str, seed: int) -> None:
+    chosen = profile_of(scenario, profile)
+    ordered = points(scenario, chosen, seed)
+    took = duration(estimate_s(scenario, chosen, len(ordered)))
+    click.echo(f"{scenario.name} ({profile}): {len(ordered)} points, about {took}")
+    for point in ordered:
+        click.echo(f"  {point.key}")
+
+
+def _build(runtime: str) -> None:
+    if runtime in ("auto", "docker"):
+        from testbed.runtime.docker_images import build  # here, so that other runtimes do without the docker SDK
+
+        build(_progress.say)
+
+
+@contextmanager
+def _lab(name: str, runtime: str, file: Path | None, fast: bool, quiet: bool) -> Iterator[Lab]:
+    if Lab.stands(name, runtime):
+        if file is not None:
+            raise UsageError(f"lab {name!r} stands already, with a topology of its own: --file is for a new one")
+        yield Lab.attach(name, runtime)
+        return
+    topology = load_compose(file) if file else None
+    with _progress.steps("up", quiet=quiet) as progress:
+        lab = Lab(topology, name=name, runtime=runtime, fast=fast, progress=progress)
+        lab.up()
+    with lab:
+        yield lab
