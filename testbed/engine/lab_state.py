@@ -48,7 +48,8 @@ def load(lab: str) -> LabState | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise RunError(f"{path} is from another version of testbed ({error.error_count()} problems): remove it") from None
+        count = error.error_count()
+        raise RunError(f"{path} was written by another version of testbed ({count} problems): remove it") from None
 
 
 def forget(lab: str) -> None:
@@ -82,7 +83,8 @@ def _folder() -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentLack(f"{folder} cannot be made: {error.strerror}", "set XDG_RUNTIME_DIR to a folder of yours") from None
+        fix = "set XDG_RUNTIME_DIR to a folder of yours"
+        raise EnvironmentLack(f"{folder} cannot be made: {error.strerror}", fix) from None
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
         raise EnvironmentLack(f"{folder} is not a folder of this user alone", f"remove {folder}")

@@ -20,7 +20,7 @@ from testbed.model.value import Value, first_problem
 
 
 def _scalar(value: Any) -> Any:
-    """YAML's numbers and booleans as the text that compose makes of them; anything else is left for pydantic to refuse."""
+    """YAML's numbers and booleans as the text that compose makes of them; pydantic refuses anything else."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -197,7 +197,7 @@ def parse_compose(text: str, where: str) -> Topology:
 
 def _plain_data(text: str, where: str) -> dict[str, Any]:
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with one more check
+        data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{where}: line {mark.line + 1}" if mark else where

@@ -1,4 +1,4 @@
-"""Where everything goes: free subnets, addresses, prefixes of emulated hosts, CPU sets. Pure: nothing is looked up here.
+"""Where everything goes: free subnets, addresses, prefixes of emulated hosts, CPU sets. Nothing is looked up here.
 
 The same input always gives the same plan. Nothing is taken that the machine or another lab already has.
 """

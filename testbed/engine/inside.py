@@ -1,0 +1,92 @@
+"""What a container of ours can do: asked from inside two real ones, in a small lab that goes away again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from testbed.engine.finding import Finding
+from testbed.engine.lab import Lab
+from testbed.errors import TestbedError
+from testbed.model.topology import Network, Node, Topology
+from testbed.runtime.base import Runtime
+from testbed.topology.default import default_topology
+
+_SERVER, _CLIENT = "server", "client"
+_WANTED_NOFILE = 10_500
+"""Descriptors that a server with 10,000 idle connections needs."""
+
+_OPEN_PACKET_SOCKET = "use Socket; socket(my $s, 17, SOCK_RAW, unpack('n', pack('S', 3))) or die qq($!\\n)"
+"""Perl, because every Debian image has it: AF_PACKET (17) for all protocols (ETH_P_ALL, 3, in network order)."""
+
+
+def probe_inside(runtime: Runtime) -> list[Finding]:
+    """Findings from inside two nodes made of the default world's images."""
+    lab = Lab(_small_world(), name=f"doctor-{os.getpid()}", runtime=runtime, fast=False)
+    findings: list[Finding] = []
+    try:
+        with lab:
+            findings.append(Finding("container", "ok", "containers of the default world start", required=True))
+            for name, probe in _PROBES.items():
+                findings.extend(_asked(name, probe, lab))
+    except TestbedError as error:
+        what = f"no container of the default world starts: {error}"
+        findings.append(Finding("container", "lack", what, "testbed build", required=False))
+    return findings
+
+
+def _asked(name: str, probe: Callable[[Lab], Iterator[Finding]], lab: Lab) -> Iterator[Finding]:
+    try:
+        yield from probe(lab)
+    except (TestbedError, ValueError) as error:
+        yield Finding(name, "warn", f"could not be looked at: {error}", "see the message")
+
+
+def _small_world() -> Topology:
+    """One server and one client of the default world, on one network."""
+    world = default_topology()
+
+    def alone(node: Node, name: str) -> Node:
+        return node.model_copy(update={"name": name, "networks": ("net0",)})
+
+    nodes = (alone(world.with_role("server")[0], _SERVER), alone(world.with_role("client")[0], _CLIENT))
+    return Topology(networks=(Network(name="net0"),), nodes=nodes)
+
+
+def _io_uring(lab: Lab) -> Iterator[Finding]:
+    done = lab.run(_SERVER, ["userver", "--list-mechs", "--probe"])
+    states = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    state = next((text for name, text in states.items() if name.startswith("io_uring")), None)
+    if state is None:
+        yield Finding("io_uring", "warn", "the server program has no such mechanism", "testbed build")
+    elif state == "ok":
+        yield Finding("io_uring", "ok", "works inside a container")
+    else:
+        fix = "images/server/seccomp.json allows it; else update the kernel (sysctl kernel.io_uring_disabled=0)"
+        yield Finding("io_uring", "lack", f"inside a container: {state.removeprefix('unavailable: ')}", fix)
+
+
+def _packet_socket(lab: Lab) -> Iterator[Finding]:
+    done = lab.run(_CLIENT, ["perl", "-e", _OPEN_PACKET_SOCKET])
+    if done.status == 0:
+        yield Finding("AF_PACKET", "ok", "works inside a container", required=True)
+    else:
+        what = f"refused inside a container ({done.stderr.strip()}): the packet engine cannot work"
+        yield Finding("AF_PACKET", "lack", what, "let the engine grant NET_RAW; modprobe af_packet", required=True)
+
+
+def _nofile(lab: Lab) -> Iterator[Finding]:
+    text = lab.run(_SERVER, ["sh", "-c", "ulimit -Hn"]).stdout.strip()
+    limit = None if text == "unlimited" else int(text)
+    if limit is None or limit >= _WANTED_NOFILE:
+        yield Finding("nofile", "ok", f"a container may open {text} descriptors")
+    else:
+        what = f"a container may open {limit} descriptors: too few for 10,000 idle connections"
+        yield Finding("nofile", "warn", what, "raise LimitNOFILE of the engine's service, e.g. to 20000")
+
+
+_PROBES: dict[str, Callable[[Lab], Iterator[Finding]]] = {
+    "io_uring": _io_uring,
+    "AF_PACKET": _packet_socket,
+    "nofile": _nofile,
+}
