@@ -47,7 +47,7 @@ def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: 
     with ExitStack() as stack:
         server = stack.enter_context(Program(lab, lab.server.name, _server_command(lab, scenario, point)))
         server.expect("ready", _READY_TIMEOUT_S)
-        idles = _start_idles(stack, lab, scenario)
+        idles = _start_idles(stack, lab, point.idle_connections)
         start_ns = time.monotonic_ns() + int(_START_MARGIN_S * _NS_PER_S)
         clients, late = _start_clients(stack, lab, scenario, profile, point, seed, start_ns)
         window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
@@ -90,12 +90,12 @@ def _towards(lab: Lab, node: PlacedNode) -> list[str]:
     return ["--target", server, "--port", str(PORT), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
 
 
-def _start_idles(stack: ExitStack, lab: Lab, scenario: Scenario) -> list[Program]:
-    if not scenario.idle_connections:
+def _start_idles(stack: ExitStack, lab: Lab, connections: int) -> list[Program]:
+    if not connections:
         return []
     if not lab.idles:
         raise RunError("the topology has no node with role 'idle' to hold the idle connections")
-    share, rest = divmod(scenario.idle_connections, len(lab.idles))
+    share, rest = divmod(connections, len(lab.idles))
     counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
     programs = [
         stack.enter_context(Program(lab, node.name, ["idleconn", *_towards(lab, node), "--connections", str(count)]))

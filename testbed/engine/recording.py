@@ -68,7 +68,7 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
             max=_ms(response.max) if response.count else None,
         ),
         server_cpu_us_per_reply=evidence["server_cpu_us_per_reply"],
-        idle_connections=scenario.idle_connections,
+        idle_connections=point.idle_connections,
         idle_connections_minimum=evidence["idle_minimum"],
         verdict=judgement.verdict,
         reasons=judgement.reasons,
@@ -122,7 +122,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "unexpected_errors": {
             name: count for name, count in errors.model_dump().items() if count and name not in _OVERLOAD_ERRORS
         },
-        "idle_wanted": scenario.idle_connections,
+        "idle_wanted": point.idle_connections,
         "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
         "server_cpu_us_per_reply": server_cpu_us / served if served else None,
         "server_cgroup_cpu_us": (seen.after.server_cgroup_ns - seen.before.server_cgroup_ns) / 1e3,

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from statistics import mean
 
 from testbed.model.scenario import Profile, Scenario, Userver
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: a server at an offered rate (requests/s over all clients), for the n-th time."""
+    """One measurement: a server at an offered rate (requests/s over all clients) beside idle connections, n-th time."""
 
     server: Userver
     offered_per_s: float
+    idle_connections: int
     repetition: int
 
     @property
     def key(self) -> str:
         """What identifies the point within its run; ``--resume`` compares it."""
-        return f"{self.server.label} @ {self.offered_per_s:g}/s #{self.repetition}"
+        return f"{self.server.label} @ {self.offered_per_s:g}/s, {self.idle_connections} idle #{self.repetition}"
 
 
 def points(scenario: Scenario, profile: Profile, seed: int) -> list[Point]:
-    """All points. Every repetition holds all pairs once, in a seeded random order: drift hits all alike."""
+    """All points. Every repetition holds all combinations once, in a seeded random order: drift hits all alike."""
     shuffle = random.Random(f"sweep {scenario.name} {seed}")
     ordered: list[Point] = []
     for repetition in range(1, profile.repetitions + 1):
-        block = [Point(server, rate, repetition) for rate in profile.rates_per_s for server in scenario.servers]
+        block = [
+            Point(server, rate, idle, repetition)
+            for rate in profile.rates_per_s
+            for idle in scenario.idle_counts
+            for server in scenario.servers
+        ]
         shuffle.shuffle(block)
         ordered.extend(block)
     return ordered
@@ -47,7 +54,7 @@ _IDLE_PER_10_000_S = 0.9
 
 def estimate_s(scenario: Scenario, profile: Profile, count: int) -> float:
     """How long ``count`` points are expected to take, in seconds, without bringing the lab up."""
-    idle = scenario.idle_connections / 10_000 * _IDLE_PER_10_000_S
+    idle = mean(scenario.idle_counts) / 10_000 * _IDLE_PER_10_000_S
     cool_down = profile.cool_down_s or 0.0
     each = profile.warm_up_s + profile.window_s + min(profile.client_timeout_s, 1.0) + cool_down + idle + _OVERHEAD_S
     return count * each

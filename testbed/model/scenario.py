@@ -10,6 +10,7 @@ from testbed.model.value import Value
 from testbed.model.workload import Workload
 
 MECHANISM_NAME = r"^[a-z][a-z0-9_-]*$"
+Idle = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 
 
@@ -59,7 +60,8 @@ class Scenario(Value):
     """One experiment. A scenario file exports it as ``SCENARIO``.
 
     ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
-    author) expects. ``idle_connections`` are held by the idle nodes together. ``figures`` are kinds of figure by name.
+    author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over, at each rate.
+    ``figures`` are kinds of figure by name.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -67,7 +69,7 @@ class Scenario(Value):
     sentence: str
     servers: tuple[Userver, ...] = Field(min_length=1)
     workload: SerializeAsAny[Workload]
-    idle_connections: int = Field(default=0, ge=0, le=1_000_000)
+    idle_connections: Idle | tuple[Idle, ...] = 0
     max_connections: int = Field(default=15_000, ge=1)
     arrival: str = "exponential"
     profiles: dict[str, Profile] = Field(min_length=1)
@@ -79,7 +81,14 @@ class Scenario(Value):
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(f"two servers are the same: {twice[0]}")
+        if not self.idle_counts or len(set(self.idle_counts)) != len(self.idle_counts):
+            raise ValueError("idle_connections: at least one number, and none twice")
         return self
+
+    @property
+    def idle_counts(self) -> tuple[int, ...]:
+        """The idle populations to measure beside."""
+        return self.idle_connections if isinstance(self.idle_connections, tuple) else (self.idle_connections,)
 
     def described(self) -> dict[str, Any]:
         """Plain data for the manifest: names for figures added, profiles left out (the chosen one stands beside)."""

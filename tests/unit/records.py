@@ -31,7 +31,7 @@ def record(
 ) -> Record:
     """A record with the given essentials."""
     return Record(
-        point=f"{label} @ {rate:g}/s #{repetition}",
+        point=f"{label} @ {rate:g}/s, 0 idle #{repetition}",
         label=label,
         server={"kind": "userver", "mechanism": label},
         mechanism=label,

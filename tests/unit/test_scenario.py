@@ -70,6 +70,7 @@ def test_settings_change_scenario_profile_workload_and_servers() -> None:
         ("rates_per_s=[1000, -1]", "greater than 0"),
         ("rates_per_s=fast", "valid number"),
         ("idle_connections=-1", "greater than or equal to 0"),
+        ("idle_connections=[1, 1]", "none twice"),
         ("nonsense=1", "unknown setting 'nonsense': one of"),
         ("window_s", "must be key=value"),
         ("window_s=[", "is no value"),

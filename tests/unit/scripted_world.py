@@ -1,0 +1,97 @@
+"""A lab in memory whose programs say what a test wants: everything above the runtimes runs without an engine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from testbed.engine.lab import Lab
+from testbed.model.record import Errors
+from testbed.runtime.fake import Call, FakeRuntime
+
+NO_ERRORS = dict.fromkeys(Errors.model_fields, 0)
+COUNTERS = dict.fromkeys(("frames_sent", "frames_received", "ring_drops", "send_drops", "not_understood"), 0)
+WAITING = '{"type": "waiting"}'
+
+
+def histogram(*values: int) -> dict[str, Any]:
+    """As the programs write one (values below 2048 have buckets of their own)."""
+    buckets = [[value, values.count(value)] for value in sorted(set(values))]
+    return {"count": len(values), "max": max(values, default=0), "sum": sum(values), "buckets": buckets}
+
+
+@dataclass
+class World:
+    """What the programs will say; a test changes it before it runs something. ``commands``: those that were started."""
+
+    mechanisms: dict[str, str] = field(default_factory=lambda: {"select": "ok", "poll": "ok", "epoll-lt": "ok"})
+    ready_late: bool = False
+    idle_lost: int = 0
+    sent_share: float = 1.0
+    lateness_ns: int = 5
+    errors: dict[str, int] = field(default_factory=dict)
+    fail_servers: int = 0
+    commands: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    def lab(self) -> Lab:
+        """A lab that is not up yet, in a runtime with these programs."""
+        programs = {"userver": self._server, "loadgen": self._client, "idleconn": self._idle, "cat": self._cat}
+        return Lab(name="scripted", runtime=FakeRuntime(programs))
+
+    def _note(self, call: Call) -> None:
+        self.commands.append((call.node, call.command))
+
+    def _server(self, call: Call) -> Iterator[str]:
+        if "--list-mechs" in call.command:
+            for name, state in self.mechanisms.items():
+                yield f"{name} {state}"
+            return
+        self._note(call)
+        if self.fail_servers:
+            self.fail_servers -= 1
+            call.status, call.stderr = 1, "bind: address in use"
+            yield json.dumps({"type": "error", "message": "cannot bind"})
+            return
+        counters = {"replies": 0, "cpu_user_us": 0, "cpu_system_us": 0}
+        yield json.dumps({"type": "ready"})
+        while "TERM" not in call.signals:
+            if "USR1" in call.signals:
+                call.signals.remove("USR1")
+                yield json.dumps({"type": "interval", **counters})
+                counters = {"replies": 1000, "cpu_user_us": 5_000, "cpu_system_us": 15_000}
+            else:
+                yield WAITING
+        yield json.dumps({"type": "summary", **counters})
+
+    def _idle(self, call: Call) -> Iterator[str]:
+        self._note(call)
+        count = int(call.command[call.command.index("--connections") + 1])
+        yield json.dumps({"type": "ready", "established": count})
+        while "TERM" not in call.signals:
+            yield WAITING
+        least = {"minimum_established": count - self.idle_lost}
+        yield json.dumps({"type": "summary", **least, "engine_counters": COUNTERS, "cpu_us": 1})
+
+    def _client(self, call: Call) -> Iterator[str]:
+        self._note(call)
+        rate = float(call.command[call.command.index("--rate") + 1])
+        start_ns = int(call.command[call.command.index("--start-at") + 1])
+        yield json.dumps({"type": "ready", "now_ns": start_ns + 1 if self.ready_late else time.monotonic_ns()})
+        window = {
+            "seconds": 1.0,
+            "sent_per_s": rate * self.sent_share,
+            "replies_per_s": rate * self.sent_share,
+            "errors": {**NO_ERRORS, **self.errors},
+            "response_ns": histogram(1000, 2000),
+            "lateness_ns": histogram(self.lateness_ns),
+            "max_burst": 1,
+            "cpu_us": 10,
+        }
+        yield json.dumps({"type": "summary", "window": window, "engine_counters": COUNTERS})
+
+    def _cat(self, call: Call) -> Iterator[str]:
+        yield "  sl  local_address rem_address   st"
+        yield "   0: 00000000:0050 00000000:0000 0A"

@@ -1,0 +1,173 @@
+"""Runs from start to end in a scripted world: records, verdicts, resuming, and every way for a point to go wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.engine import point as point_life
+from testbed.engine.lab import Lab
+from testbed.engine.measured import HostSample
+from testbed.engine.run import run
+from testbed.errors import RunError, UsageError
+from testbed.model.record import Verdict
+from testbed.model.scenario import Profile, Scenario
+from tests.unit.records import SCENARIO
+from tests.unit.scripted_world import World
+
+FAST = Profile(rates_per_s=(1000, 2000), warm_up_s=0, window_s=0.01, client_timeout_s=0.1)
+
+
+def scenario(**changes: object) -> Scenario:
+    """The example scenario with a profile that takes no time."""
+    return SCENARIO.model_copy(update={"profiles": {"quick": FAST}, **changes})
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Programs from the script, and a machine on which nothing else runs."""
+    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.1)
+    still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
+    monkeypatch.setattr(
+        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
+    )
+    return World()
+
+
+@pytest.fixture
+def lab(world: World) -> Iterator[Lab]:
+    with world.lab() as lab:
+        yield lab
+
+
+def test_every_point_is_recorded_with_its_rates_cost_and_response(world: World, lab: Lab, tmp_path: Path) -> None:
+    done = run(scenario(), lab, results=tmp_path)
+    assert done.folder.parent == tmp_path / "example"
+    assert {(r.mechanism, r.offered_per_s) for r in done.records} == {
+        (m, r) for m in ("select", "epoll-lt") for r in (1000, 2000)
+    }
+    for record in done.records:
+        assert record.replies_per_s == pytest.approx(record.offered_per_s)
+        assert record.sent_per_s == pytest.approx(record.offered_per_s)
+        assert record.server_cpu_us_per_reply == pytest.approx(20.0)
+        assert record.response_ms.max == pytest.approx(0.002)
+        assert len(record.raw["clients"]) == 8
+        assert record.verdict is Verdict.VALID, record.reasons
+    manifest = done.manifest
+    assert manifest.runtime["name"] == "fake"
+    assert manifest.paths["switched"] is False
+    assert manifest.topology["lab"] == "scripted"
+    assert manifest.labels == ("select", "epoll-lt")
+
+
+def test_the_programs_are_told_what_the_scenario_says(world: World, lab: Lab, tmp_path: Path) -> None:
+    run(scenario(idle_connections=101, max_connections=900), lab, results=tmp_path, seed=5)
+    started = {node: " ".join(command) for node, command in world.commands}
+    assert "--backlog 128 --accept-limit inf --max-connections 900" in started["server"]
+    assert "--connections 51" in started["idle0"]
+    assert "--connections 50" in started["idle1"]
+    rates = {float(c[c.index("--rate") + 1]) for node, c in world.commands if node.startswith("client")}
+    assert rates == {125.0, 250.0}
+    seeds = [c[c.index("--seed") + 1] for node, c in world.commands if node.startswith("client")]
+    assert len(set(seeds)) == 16  # eight clients at two rates; both servers face the same arrivals
+    documents = lab.runtime.files("scripted", "server")  # type: ignore[attr-defined]  # the fake's own
+    assert documents == {"/srv/1.bin": b"x"}
+
+
+def test_idle_populations_are_swept_over(world: World, lab: Lab, tmp_path: Path) -> None:
+    done = run(scenario(idle_connections=(0, 10)), lab, results=tmp_path)
+    assert len(done.records) == 8
+    assert {r.idle_connections for r in done.records} == {0, 10}
+    assert {r.idle_connections_minimum for r in done.records} == {0, 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({"ready_late": True}, Verdict.INVALID, "8 clients were not ready"),
+        ({"sent_share": 0.9}, Verdict.CLIENT_LIMITED, "sent 90.0%"),
+        ({"lateness_ns": 20_000_000}, Verdict.CLIENT_LIMITED, "ms late"),
+        ({"errors": {"ftab_full": 1}}, Verdict.CLIENT_LIMITED, "8 starts found"),
+        ({"errors": {"fd_unavail": 1}}, Verdict.SUSPECT, "8 fd_unavail"),
+        ({"idle_lost": 1}, Verdict.INVALID, "only 8 of 10"),
+    ],
+)
+def test_what_went_wrong_is_in_the_verdict(
+    world: World, lab: Lab, tmp_path: Path, change: dict[str, object], verdict: Verdict, reason: str
+) -> None:
+    for name, value in change.items():
+        setattr(world, name, value)
+    done = run(scenario(idle_connections=10), lab, results=tmp_path)
+    assert {record.verdict for record in done.records} == {verdict}
+    assert reason in "; ".join(done.records[0].reasons)
+
+
+def test_an_unknown_mechanism_is_refused_before_anything_is_written(world: World, lab: Lab, tmp_path: Path) -> None:
+    del world.mechanisms["select"]
+    with pytest.raises(UsageError, match="unknown mechanism 'select': one of poll, epoll-lt"):
+        run(scenario(), lab, results=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_mechanism_is_skipped_by_name_and_never_replaced(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.mechanisms["select"] = "unavailable: Operation not permitted"
+    done = run(scenario(), lab, results=tmp_path)
+    assert {r.mechanism for r in done.records} == {"epoll-lt"}
+    assert done.manifest.skipped == {"select": "Operation not permitted"}
+
+
+def test_a_run_of_nothing_but_refused_mechanisms_fails(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.mechanisms = dict.fromkeys(world.mechanisms, "unavailable: no")
+    with pytest.raises(RunError, match="none of the scenario's servers can run here: select: no; epoll-lt: no"):
+        run(scenario(), lab, results=tmp_path)
+
+
+def test_a_failed_point_is_named_the_others_stand_and_resume_runs_it(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.fail_servers = 1
+    with pytest.raises(RunError, match="1 of 4 points failed; go on with: testbed run … --resume"):
+        run(scenario(), lab, results=tmp_path)
+    (folder,) = (tmp_path / "example").iterdir()
+    before = len(world.commands)
+    done = run(scenario(), lab, results=tmp_path, resume=folder)
+    assert done.folder == folder
+    assert len(done.records) == 4
+    assert sum(node == "server" for node, _ in world.commands[before:]) == 1
+
+
+def test_a_broken_world_is_given_up_on(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.fail_servers = 99
+    with pytest.raises(
+        RunError, match=r"gave up: 3 points in a row failed, the last with: userver on server .*cannot bind"
+    ):
+        run(scenario(), lab, results=tmp_path)
+
+
+def test_retry_invalid_runs_just_what_is_not_valid(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.idle_lost = 1
+    first = run(scenario(idle_connections=10), lab, results=tmp_path)
+    world.idle_lost = 0
+    unchanged = run(scenario(idle_connections=10), lab, results=tmp_path, resume=first.folder)
+    assert len(unchanged.records) == 4
+    again = run(scenario(idle_connections=10), lab, results=tmp_path, resume=first.folder, retry_invalid=True)
+    assert len(again.records) == 8
+    assert len(again.latest()) == 4
+    assert Verdict.INVALID not in {record.verdict for record in again.latest()}
+
+
+@pytest.mark.parametrize(
+    ("change", "seed", "what"), [({"idle_connections": 5}, 1, "scenario"), ({}, 2, "seed")], ids=["scenario", "seed"]
+)
+def test_another_experiment_is_not_resumed(
+    world: World, lab: Lab, tmp_path: Path, change: dict[str, object], seed: int, what: str
+) -> None:
+    first = run(scenario(), lab, results=tmp_path)
+    with pytest.raises(UsageError, match=f"holds another {what}"):
+        run(scenario(**change), lab, results=tmp_path, resume=first.folder, seed=seed)
+
+
+def test_an_unknown_profile_is_refused(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no profile 'huge': one of quick"):
+        run(scenario(), lab, profile="huge", results=tmp_path)
