@@ -1,13 +1,14 @@
 """Figure 5: the one-byte workload beside 10,000 idle connections."""
 
-from testbed import PROFILES, OneByte, Scenario, mechanisms
+from testbed import PROFILES, OneByte, Scenario, paper
 
 SCENARIO = Scenario(
     name="figure_5",
     title="Figure 5: one-byte workload, 10,000 idle connections",
     sentence="10,000 idle connections cost select and poll up to 79 % of their throughput, and epoll hardly anything.",
-    servers=mechanisms("select", "poll", "epoll-lt"),
+    servers=paper.ALL,
     workload=OneByte(),
-    idle_connections=10_000,
+    idle_connections=paper.IDLE_CONNECTIONS,
     profiles=PROFILES,
+    figures=("reply_rate", "percentiles"),
 )

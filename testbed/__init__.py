@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from testbed.engine.scenario_file import load_scenario as load_scenario
     from testbed.errors import TestbedError as TestbedError
     from testbed.figures.draw import draw_figures as draw_figures
+    from testbed.model import paper as paper
     from testbed.model.profiles import LAPTOP as LAPTOP
     from testbed.model.profiles import PAPER as PAPER
     from testbed.model.profiles import PROFILES as PROFILES
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from testbed.store.reading import read_run as read_run
     from testbed.topology.compose import load_compose as load_compose
     from testbed.workload.one_byte import OneByte as OneByte
+    from testbed.workload.specweb99 import SpecWeb99 as SpecWeb99
+    from testbed.workload.trace import Trace as Trace
 
 _HOMES = {
     "Lab": "testbed.engine.lab",
@@ -49,12 +52,16 @@ _HOMES = {
     "read_run": "testbed.store.reading",
     "load_compose": "testbed.topology.compose",
     "OneByte": "testbed.workload.one_byte",
+    "SpecWeb99": "testbed.workload.specweb99",
+    "Trace": "testbed.workload.trace",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted([*_HOMES, "paper"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "paper":  # a module of named values, not a name in one
+        return importlib.import_module("testbed.model.paper")
     if name not in _HOMES:
         raise AttributeError(f"module 'testbed' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -60,7 +60,7 @@ class Scenario(Value):
     """One experiment. A scenario file exports it as ``SCENARIO``.
 
     ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
-    author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over, at each rate.
+    author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over.
     ``figures`` are kinds of figure by name.
     """
 

@@ -81,5 +81,5 @@ def test_a_run_without_points_still_gives_a_figure(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=re.escape("unknown kind of figure 'pie': one of reply_rate")):
+    with pytest.raises(UsageError, match=re.escape("unknown kind of figure 'pie': one of idle_sweep, percentiles")):
         draw_figures(_run(tmp_path), ["pie"])

@@ -1,0 +1,16 @@
+"""Table 1: where the server spends its CPU time, call by call, on the one-byte workload at 22,000 requests/s."""
+
+from testbed import PROFILES, OneByte, Scenario, paper
+
+SCENARIO = Scenario(
+    name="table_1",
+    title="Table 1: one-byte workload at 22,000 requests/s",
+    sentence="select and poll spend about 13 % on events, the epoll techniques 17 to 23 %; read and close cost most.",
+    servers=paper.PROFILED,
+    workload=OneByte(),
+    profiles={
+        name: profile.model_copy(update={"rates_per_s": (paper.PROFILED_RATE_PER_S,)})
+        for name, profile in PROFILES.items()
+    },
+    figures=("profile", "profile_table"),
+)

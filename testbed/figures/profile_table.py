@@ -1,0 +1,51 @@
+"""The paper's Table 1 with ours beside it: per cent of CPU time by system call."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+from matplotlib.figure import Figure
+
+from testbed.figures._shares import calls_in_order, shares_by_label
+from testbed.figures.base import FIGURES
+from testbed.figures.style import new_figure
+from testbed.store.reading import Run
+
+
+def draw(run: Run) -> Figure:
+    """Two columns a server: measured here, and the paper's own figure in brackets where it has one."""
+    paper = json.loads(files("testbed.figures").joinpath("paper_table_1.json").read_text(encoding="utf-8"))
+    theirs = paper["shares_percent"]
+    shares = shares_by_label(run)
+    calls = calls_in_order(shares)
+    rows = [
+        [f"{_number(own.get(call))}  ({_number(theirs.get(label, {}).get(call))})" for label, own in shares.items()]
+        for call in calls
+    ]
+    figure, axes = new_figure(run.manifest.title)
+    figure.set_size_inches(10.5, 0.36 * len(calls) + 1.6)
+    axes.set_axis_off()
+    table = axes.table(
+        rows, rowLabels=calls, colLabels=list(shares), loc="center", cellLoc="center", edges="horizontal"
+    )
+    table.auto_set_font_size(value=False)
+    table.set_fontsize(9)
+    table.scale(1, 1.4)
+    axes.text(
+        0.5,
+        -0.04,
+        "per cent of the server's CPU time: measured here (the paper, Table 1, gprof)",
+        ha="center",
+        transform=axes.transAxes,
+        fontsize=9,
+        color="0.3",
+    )
+    return figure
+
+
+def _number(share: float | None) -> str:
+    return "–" if share is None or share < 0.005 else f"{share:.1f}"
+
+
+FIGURES.register("profile_table", draw)
