@@ -119,12 +119,15 @@ int counted_accept(int listener, bool one_call)
     return (int)COUNTED(&call_accept, accept(listener, NULL, NULL));
 }
 
+int counted_fcntl(int descriptor, int command, int argument)
+{
+    return (int)COUNTED(&call_fcntl, fcntl(descriptor, command, argument));
+}
+
 int counted_set_nonblocking(int descriptor)
 {
-    int flags = (int)COUNTED(&call_fcntl, fcntl(descriptor, F_GETFL));
-    if (flags < 0)
-        return -1;
-    return (int)COUNTED(&call_fcntl, fcntl(descriptor, F_SETFL, flags | O_NONBLOCK));
+    int flags = counted_fcntl(descriptor, F_GETFL, 0);
+    return flags < 0 ? -1 : counted_fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
 }
 
 int counted_cork(int descriptor, bool on)

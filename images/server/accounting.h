@@ -111,7 +111,8 @@ ssize_t counted_read(int descriptor, void *buffer, size_t room);
 ssize_t counted_write(int descriptor, const void *data, size_t length);
 ssize_t counted_sendfile(int out, int in, off_t *offset, size_t length);
 int counted_accept(int listener, bool one_call);
-int counted_set_nonblocking(int descriptor);
+int counted_fcntl(int descriptor, int command, int argument);
+int counted_set_nonblocking(int descriptor); /* two fcntl(2) */
 int counted_cork(int descriptor, bool on);
 int counted_shutdown_write(int descriptor);
 int counted_close(int descriptor);

@@ -8,6 +8,7 @@
 #include "cache.h"
 
 #define SCRATCH_ROOM (4 * HTTP_HEADER_LIMIT)
+#define MOST_PENDING (1u << 16) /* completion: bytes of pipelined requests before receiving is held */
 #define MOST_DRAINED (1u << 20) /* bytes thrown away before the connection is closed regardless */
 
 enum ending { BY_PEER, BY_SERVER, BY_RESET };
@@ -130,6 +131,18 @@ static bool advance(struct connection *connection, const char *data, size_t leng
     return false;
 }
 
+/* The same with what is pending. */
+static bool advance_pending(struct connection *connection)
+{
+    char *data = connection->pending;
+    size_t length = connection->pending_length;
+    connection->pending = NULL;
+    connection->pending_length = 0;
+    bool kept = advance(connection, data, length);
+    free(data);
+    return kept;
+}
+
 static bool drain(struct connection *connection, size_t length)
 {
     connection->drained += (uint32_t)length;
@@ -215,17 +228,10 @@ static bool after_reply(struct connection *connection)
         return false;
     }
     connection->state = CONNECTION_READING;
-    if (connection->pending_length == 0)
+    if (connection->pending_length == 0 || advance_pending(connection))
         return true;
-    char *data = connection->pending;
-    size_t length = connection->pending_length;
-    connection->pending = NULL;
-    connection->pending_length = 0;
-    bool kept = advance(connection, data, length);
-    free(data);
-    if (!kept)
-        end(connection, BY_SERVER);
-    return kept;
+    end(connection, BY_SERVER);
+    return false;
 }
 
 static unsigned wanted_events(const struct connection *connection)
@@ -289,10 +295,8 @@ static bool still_ready(enum progress progress, unsigned ready)
     return progress == PROGRESS_DONE || (progress == PROGRESS_SHORT && (ready & EVENT_HANGUP));
 }
 
-bool connection_event(const struct event *event)
+static bool readiness(struct connection *connection, unsigned ready)
 {
-    struct connection *connection = &table[event->who.descriptor];
-    unsigned ready = event->ready | connection->ready;
     bool acted = false;
     for (unsigned wanted; ready & (wanted = wanted_events(connection)); acted = true) {
         enum progress progress;
@@ -309,4 +313,76 @@ bool connection_event(const struct event *event)
     else
         update_interest(connection);
     return acted;
+}
+
+/* Completion: sends what there is to send, and receives again if that was held. Ends the connection if neither works. */
+static void go_on(struct connection *connection)
+{
+    struct reply *reply = &connection->reply;
+    int result = 0;
+    if (connection->state == CONNECTION_WRITING) {
+        connection->parts[0] = (struct iovec){(void *)reply->head, reply->head_length};
+        connection->parts[1] = (struct iovec){(void *)(cache_bytes() + reply->body_offset), reply->body_length};
+        result = mechanism->send(connection_identity(connection), connection->parts, reply->body_length ? 2 : 1);
+    } else if (connection->peer_finished) {
+        end(connection, BY_PEER);
+    } else if (connection->held) {
+        connection->held = false;
+        result = mechanism->recv(connection_identity(connection));
+    }
+    if (result != 0)
+        end(connection, BY_SERVER);
+}
+
+static void received(struct connection *connection, const struct event *event)
+{
+    bool writing = connection->state == CONNECTION_WRITING, usable = true;
+    size_t length = event->result > 0 ? (size_t)event->result : 0;
+    if (event->result < 0) {
+        end(connection, ending_of(-event->result));
+        return;
+    }
+    connection->peer_finished = event->result == 0;
+    if (connection->state == CONNECTION_DRAINING) {
+        usable = drain(connection, length);
+    } else if (writing || connection->pending_length) {
+        usable = keep(connection, event->data, length);
+        if (usable && !writing && length)
+            usable = advance_pending(connection);
+    } else if (length) {
+        usable = advance(connection, event->data, length);
+    }
+    if (usable && connection->pending_length > MOST_PENDING && mechanism->hold && !connection->held) {
+        connection->held = true;
+        usable = mechanism->hold(connection_identity(connection)) == 0;
+    }
+    if (!usable)
+        end(connection, BY_SERVER);
+    else if (!writing)
+        go_on(connection);
+}
+
+static void sent(struct connection *connection, int result)
+{
+    if (result <= 0) {
+        end(connection, ending_of(-result));
+        return;
+    }
+    consume(&connection->reply, (size_t)result);
+    if (connection->reply.head_length || connection->reply.body_length || after_reply(connection))
+        go_on(connection);
+}
+
+bool connection_event(const struct event *event)
+{
+    struct connection *connection = &table[event->who.descriptor];
+    if (event->ready & EVENT_FAILED)
+        end(connection, BY_SERVER);
+    else if (event->ready & EVENT_RECEIVED)
+        received(connection, event);
+    else if (event->ready & EVENT_SENT)
+        sent(connection, event->result);
+    else
+        return readiness(connection, event->ready | connection->ready);
+    return true;
 }

@@ -35,7 +35,7 @@ struct connection {
     bool close_after : 1;     /* the reply */
     bool drain_after : 1;     /* the reply answers a fault */
     bool peer_finished : 1;   /* completion: the end of stream came while a reply was going out */
-    bool receiving : 1;       /* completion: recv() was called and has not ended */
+    bool held : 1;            /* completion: hold() was called, because too much is pending */
     uint32_t drained;         /* bytes thrown away while DRAINING */
     uint32_t pending_length;  /* received, but not yet part of a parsed request */
     char *pending;            /* owned */

@@ -200,7 +200,8 @@ static bool accept_failed(struct listener *listener, int error)
 
 static bool take(int descriptor)
 {
-    if (!listeners.settings->accept4 && !listeners.hooked && counted_set_nonblocking(descriptor) != 0) {
+    bool completes = listeners.mechanism->recv; /* its connections stay blocking */
+    if (!listeners.settings->accept4 && !completes && counted_set_nonblocking(descriptor) != 0) {
         (void)counted_close(descriptor);
         accounting.accept_errors.other++;
         return false;
@@ -214,9 +215,9 @@ static bool take(int descriptor)
 static void accept_phase(struct listener *listener)
 {
     uint64_t accepted = 0;
-    bool go_on = true;
+    bool go_on = true, one_call = listeners.settings->accept4 && !listeners.mechanism->recv;
     while (go_on && accepted < listeners.settings->accept_limit && accounting.open_connections < listeners.max_connections) {
-        int descriptor = counted_accept(listener->descriptor, listeners.settings->accept4);
+        int descriptor = counted_accept(listener->descriptor, one_call);
         if (descriptor >= 0)
             accepted += take(descriptor);
         else

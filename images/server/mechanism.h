@@ -32,6 +32,7 @@ enum {
     EVENT_ACCEPTED = 16, /* completion: `result` is a new descriptor or a negative errno; `who` is the listener */
     EVENT_RECEIVED = 32, /* completion: `result` bytes stand at `data` until the next wait; 0 at the end, or a negative errno */
     EVENT_SENT = 64,     /* completion: `result` bytes of the last send() went out, or a negative errno */
+    EVENT_FAILED = 128,  /* event: an add() or mod() that had been accepted failed later; the server closes the connection */
 };
 
 struct event {
@@ -69,13 +70,16 @@ struct mechanism {
     /* Frees everything that open() took. */
     void (*close)(void);
 
-    /* Completion hooks: all three or none. With them, add() is used for listeners that are watched for readiness only.
+    /* Completion hooks: accept, recv and send, or none. Connections then stay blocking and are never add()ed; add() is
+     * used for listeners that are to be watched for readiness only.
      * accept(): from now on accepts connections by itself, each reported as ACCEPTED, until del().
-     * recv(): from now on receives by itself; each piece is reported as RECEIVED, until 0, an error, or del().
-     * send(): sends all the parts; they stay valid until SENT is reported (or del()).
+     * recv(): from now on receives by itself; each piece is reported as RECEIVED, until 0, an error, hold() or del().
+     * hold(), optional: stops receiving until the next recv(); what is on its way is still reported.
+     * send(): sends all the parts; array and contents stay valid until SENT is reported, and contents for ever.
      * finish(), optional: del() and close() of the descriptor in one, without a system call of its own. */
     int (*accept)(struct identity listener);
     int (*recv)(struct identity who);
+    int (*hold)(struct identity who);
     int (*send)(struct identity who, const struct iovec *parts, int count);
     int (*finish)(struct identity who);
 };

@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -44,6 +45,20 @@ static uint64_t microseconds(struct timeval time)
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
 }
 
+/* Not ru_maxrss: that keeps the peak of the process that started this one. */
+static uint64_t resident_peak_kib(void)
+{
+    unsigned long long kib = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "VmHWM: %llu kB", &kib) == 1)
+            break;
+    if (status)
+        fclose(status);
+    return kib;
+}
+
 static void write_usage(struct json *json)
 {
     struct rusage usage;
@@ -52,7 +67,7 @@ static void write_usage(struct json *json)
     json_uint(json, "cpu_system_us", microseconds(usage.ru_stime));
     json_int(json, "context_switches_voluntary", usage.ru_nvcsw);
     json_int(json, "context_switches_involuntary", usage.ru_nivcsw);
-    json_int(json, "max_resident_kib", usage.ru_maxrss);
+    json_uint(json, "max_resident_kib", resident_peak_kib());
 }
 
 void report_counters(const struct settings *settings, const char *type)

@@ -1,0 +1,417 @@
+/*
+ * io_uring in completion mode: accepts and receives by themselves (multishot, into a ring of provided buffers), sends
+ * header and body in one operation, closes in the queue. One io_uring_enter(2) a turn submits and waits.
+ *
+ * `user_data` carries the operation, the descriptor and its generation, so a completion that arrives after its
+ * connection is gone is dropped. A multishot operation that the kernel ends, or does not know (single shots then), is queued again.
+ */
+#define _GNU_SOURCE /* O_… */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "accounting.h"
+#include "mechanism.h"
+#include "ring.h"
+
+#define SUBMISSIONS 4096
+#define COMPLETIONS 16384
+#define BUFFERS 1024 /* a power of two */
+#define BUFFER_SIZE 2048
+#define BUFFER_GROUP 1
+
+enum operation { OP_ACCEPT = 1, OP_WATCH, OP_RECEIVE, OP_SEND, OP_CLOSE, OP_CANCEL };
+
+enum receive_state { RECEIVE_IDLE, RECEIVE_ON, RECEIVE_HOLDING, RECEIVE_RESUME };
+
+struct slot {
+    uint32_t generation;
+    bool registered;
+    bool listener;
+    bool accepting; /* a listener that accepts by itself; else it is watched */
+    bool sending;
+    uint8_t receiving; /* enum receive_state */
+    struct msghdr message;
+};
+
+static struct {
+    struct ring ring;
+    struct slot *slots;
+    struct identity *again; /* whose accept, watch or receive must be queued before the next wait */
+    int again_count, again_room;
+    struct io_uring_buf_ring *buffers;
+    char *buffer_memory;
+    uint16_t used[BUFFERS]; /* buffers handed out by the last wait */
+    int used_count;
+    bool single_accept, single_receive; /* this kernel does not know the multishot */
+} uring;
+
+static const char *uring_probe(void)
+{
+    static const uint8_t needed[] = {IORING_OP_ACCEPT,  IORING_OP_RECV,         IORING_OP_SENDMSG, IORING_OP_CLOSE,
+                                     IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_SOCKET,  IORING_OP_LAST};
+    /* SOCKET itself is not used: it came with the ring of provided buffers, in 5.19. */
+    return ring_probe(needed);
+}
+
+static uint64_t user_data(enum operation operation, struct identity who)
+{
+    return (uint64_t)who.generation << 32 | (uint64_t)operation << 24 | (uint32_t)who.descriptor;
+}
+
+static void give_buffer(uint16_t index)
+{
+    uint16_t tail = uring.buffers->tail; /* only this side writes it */
+    struct io_uring_buf *buffer = &uring.buffers->bufs[tail & (BUFFERS - 1)];
+    buffer->addr = (uint64_t)(uintptr_t)(uring.buffer_memory + (size_t)index * BUFFER_SIZE);
+    buffer->len = BUFFER_SIZE;
+    buffer->bid = index;
+    __atomic_store_n(&uring.buffers->tail, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+}
+
+static int open_buffers(void)
+{
+    size_t size = BUFFERS * sizeof(struct io_uring_buf);
+    uring.buffers = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uring.buffer_memory = malloc((size_t)BUFFERS * BUFFER_SIZE);
+    if (uring.buffers == MAP_FAILED || !uring.buffer_memory)
+        return -1;
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)uring.buffers,
+        .ring_entries = BUFFERS,
+        .bgid = BUFFER_GROUP,
+    };
+    if (ring_register(&uring.ring, IORING_REGISTER_PBUF_RING, &registration, 1) < 0)
+        return -1;
+    for (uint16_t i = 0; i < BUFFERS; i++)
+        give_buffer(i);
+    return 0;
+}
+
+static int uring_open(unsigned descriptors)
+{
+    /* The best that the kernel knows: task work only when asked for (6.1), or cooperative (5.19). */
+    static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0};
+    uring.slots = calloc(descriptors, sizeof *uring.slots);
+    if (!uring.slots)
+        return -1;
+    int result = -1;
+    for (size_t i = 0; result != 0 && i < sizeof flags / sizeof *flags; i++) {
+        result = ring_open(&uring.ring, SUBMISSIONS, COMPLETIONS, IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | flags[i]);
+        if (result != 0 && errno != EINVAL)
+            return -1;
+    }
+    return result != 0 ? -1 : open_buffers();
+}
+
+/* An entry of the queue; a full queue is submitted first. NULL with errno. */
+static struct io_uring_sqe *prepare(enum operation operation, struct identity who)
+{
+    struct io_uring_sqe *entry = ring_queue(&uring.ring);
+    while (!entry) {
+        if (ring_enter(&uring.ring, 0, -1) != 0 && errno != EINTR)
+            return NULL;
+        entry = ring_queue(&uring.ring);
+    }
+    entry->fd = who.descriptor;
+    entry->user_data = user_data(operation, who);
+    return entry;
+}
+
+static int queue_accept(struct identity who)
+{
+    struct io_uring_sqe *entry = prepare(OP_ACCEPT, who);
+    if (!entry)
+        return -1;
+    entry->opcode = IORING_OP_ACCEPT;
+    entry->ioprio = uring.single_accept ? 0 : IORING_ACCEPT_MULTISHOT;
+    return 0;
+}
+
+static int queue_watch(struct identity who)
+{
+    struct io_uring_sqe *entry = prepare(OP_WATCH, who);
+    if (!entry)
+        return -1;
+    entry->opcode = IORING_OP_POLL_ADD;
+    entry->poll32_events = POLLIN;
+    return 0;
+}
+
+static int queue_receive(struct identity who)
+{
+    struct io_uring_sqe *entry = prepare(OP_RECEIVE, who);
+    if (!entry)
+        return -1;
+    entry->opcode = IORING_OP_RECV;
+    entry->ioprio = uring.single_receive ? 0 : IORING_RECV_MULTISHOT;
+    entry->flags = IOSQE_BUFFER_SELECT;
+    entry->buf_group = BUFFER_GROUP;
+    uring.slots[who.descriptor].receiving = RECEIVE_ON;
+    return 0;
+}
+
+static int queue_cancel(struct identity who, enum operation operation)
+{
+    struct io_uring_sqe *entry = prepare(OP_CANCEL, who);
+    if (!entry)
+        return -1;
+    entry->opcode = IORING_OP_ASYNC_CANCEL;
+    entry->fd = -1;
+    entry->addr = user_data(operation, who);
+    entry->flags = IOSQE_CQE_SKIP_SUCCESS;
+    return 0;
+}
+
+static struct slot *enter_slot(struct identity who)
+{
+    struct slot *slot = &uring.slots[who.descriptor];
+    memset(slot, 0, sizeof *slot);
+    slot->generation = who.generation;
+    slot->registered = true;
+    return slot;
+}
+
+static bool is_current(struct identity who)
+{
+    const struct slot *slot = &uring.slots[who.descriptor];
+    return slot->registered && slot->generation == who.generation;
+}
+
+/* The server accepts by hand from a watched listener, and must not block in it; the ring's own accept gives up at once
+ * (EAGAIN) on a descriptor that is non-blocking. */
+static int set_blocking(int descriptor, bool blocking)
+{
+    return counted_fcntl(descriptor, F_SETFL, blocking ? 0 : O_NONBLOCK);
+}
+
+static int uring_add(struct identity who, unsigned interest)
+{
+    (void)interest; /* only listeners come this way, for reading */
+    enter_slot(who)->listener = true;
+    return set_blocking(who.descriptor, false) != 0 ? -1 : queue_watch(who);
+}
+
+static int uring_accept(struct identity who)
+{
+    struct slot *slot = enter_slot(who);
+    slot->listener = slot->accepting = true;
+    return set_blocking(who.descriptor, true) != 0 ? -1 : queue_accept(who);
+}
+
+static int uring_recv(struct identity who)
+{
+    struct slot *slot = &uring.slots[who.descriptor];
+    if (!is_current(who))
+        enter_slot(who);
+    if (slot->receiving == RECEIVE_IDLE)
+        return queue_receive(who);
+    if (slot->receiving == RECEIVE_HOLDING) /* as soon as the cancelled one has ended */
+        slot->receiving = RECEIVE_RESUME;
+    return 0;
+}
+
+static int uring_hold(struct identity who)
+{
+    struct slot *slot = &uring.slots[who.descriptor];
+    if (slot->receiving != RECEIVE_ON)
+        return 0;
+    slot->receiving = RECEIVE_HOLDING;
+    return queue_cancel(who, OP_RECEIVE);
+}
+
+static int uring_send(struct identity who, const struct iovec *parts, int count)
+{
+    struct slot *slot = &uring.slots[who.descriptor];
+    struct io_uring_sqe *entry = prepare(OP_SEND, who);
+    if (!entry)
+        return -1;
+    slot->message = (struct msghdr){.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    slot->sending = true;
+    entry->opcode = IORING_OP_SENDMSG;
+    entry->addr = (uint64_t)(uintptr_t)&slot->message;
+    entry->len = 1;
+    entry->msg_flags = MSG_NOSIGNAL | MSG_WAITALL; /* the kernel goes on after a partial send */
+    return 0;
+}
+
+static int uring_del(struct identity who)
+{
+    struct slot *slot = &uring.slots[who.descriptor];
+    slot->registered = false;
+    if (slot->listener)
+        return queue_cancel(who, slot->accepting ? OP_ACCEPT : OP_WATCH);
+    /* An operation in flight holds the open file: the connection would outlive its descriptor. */
+    if (slot->receiving != RECEIVE_IDLE && queue_cancel(who, OP_RECEIVE) != 0)
+        return -1;
+    return slot->sending ? queue_cancel(who, OP_SEND) : 0;
+}
+
+static int uring_finish(struct identity who)
+{
+    int result = uring_del(who);
+    struct io_uring_sqe *entry = prepare(OP_CLOSE, who);
+    if (!entry)
+        return -1;
+    entry->opcode = IORING_OP_CLOSE;
+    entry->flags = IOSQE_CQE_SKIP_SUCCESS;
+    return result;
+}
+
+/* Before the next wait, the operation that keeps `who` going is queued once more. */
+static int restart_later(struct identity who)
+{
+    if (uring.again_count == uring.again_room) {
+        size_t room = uring.again_room ? 2 * (size_t)uring.again_room : 256;
+        struct identity *larger = realloc(uring.again, room * sizeof *larger);
+        if (!larger)
+            return -1;
+        uring.again = larger;
+        uring.again_room = (int)room;
+    }
+    uring.again[uring.again_count++] = who;
+    return 0;
+}
+
+static int restart_all(void)
+{
+    for (int i = 0; i < uring.again_count; i++) {
+        struct identity who = uring.again[i];
+        const struct slot *slot = &uring.slots[who.descriptor];
+        int result = 0;
+        if (!is_current(who))
+            continue;
+        if (slot->listener)
+            result = slot->accepting ? queue_accept(who) : queue_watch(who);
+        else if (slot->receiving == RECEIVE_IDLE)
+            result = queue_receive(who);
+        if (result != 0)
+            return -1;
+    }
+    uring.again_count = 0;
+    return 0;
+}
+
+/* The translations of completions below return 1 if there is an event to report, 0 if not, -1 with errno. */
+
+static int accept_completed(struct identity who, const struct io_uring_cqe *completion, struct event *event)
+{
+    bool ended = !(completion->flags & IORING_CQE_F_MORE), unknown = completion->res == -EINVAL && !uring.single_accept;
+    uring.single_accept |= unknown;
+    if (ended && is_current(who) && completion->res != -ECANCELED && restart_later(who) != 0)
+        return -1;
+    if (completion->res < 0 && (!is_current(who) || unknown || completion->res == -ECANCELED))
+        return 0;
+    *event = (struct event){.who = who, .ready = EVENT_ACCEPTED, .result = completion->res}; /* nobody else would close it */
+    return 1;
+}
+
+static int watch_completed(struct identity who, struct event *event)
+{
+    if (!is_current(who))
+        return 0;
+    *event = (struct event){.who = who, .ready = EVENT_READ};
+    return restart_later(who) != 0 ? -1 : 1;
+}
+
+static int receive_completed(struct identity who, const struct io_uring_cqe *completion, struct event *event)
+{
+    const char *data = NULL;
+    if (completion->flags & IORING_CQE_F_BUFFER) {
+        uint16_t index = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
+        data = uring.buffer_memory + (size_t)index * BUFFER_SIZE;
+        uring.used[uring.used_count++] = index;
+    }
+    if (!is_current(who))
+        return 0;
+    struct slot *slot = &uring.slots[who.descriptor];
+    bool unknown = completion->res == -EINVAL && !uring.single_receive;
+    bool interrupted = unknown || completion->res == -ENOBUFS || completion->res == -ECANCELED; /* not the connection's end */
+    uring.single_receive |= unknown;
+    if (!(completion->flags & IORING_CQE_F_MORE)) {
+        bool go_on = (completion->res > 0 || interrupted) && slot->receiving != RECEIVE_HOLDING;
+        slot->receiving = RECEIVE_IDLE;
+        if (go_on && restart_later(who) != 0)
+            return -1;
+    }
+    *event = (struct event){.who = who, .ready = EVENT_RECEIVED, .result = completion->res, .data = data};
+    return !interrupted;
+}
+
+static int send_completed(struct identity who, const struct io_uring_cqe *completion, struct event *event)
+{
+    if (!is_current(who))
+        return 0;
+    uring.slots[who.descriptor].sending = false;
+    *event = (struct event){.who = who, .ready = EVENT_SENT, .result = completion->res};
+    return 1;
+}
+
+static int completed(const struct io_uring_cqe *completion, struct event *event)
+{
+    struct identity who = {(int)(completion->user_data & 0xffffff), (uint32_t)(completion->user_data >> 32)};
+    switch ((enum operation)(completion->user_data >> 24 & 0xff)) {
+    case OP_ACCEPT:
+        return accept_completed(who, completion, event);
+    case OP_WATCH:
+        return watch_completed(who, event);
+    case OP_RECEIVE:
+        return receive_completed(who, completion, event);
+    case OP_SEND:
+        return send_completed(who, completion, event);
+    case OP_CLOSE: /* only failures are told: the descriptor is free in any case */
+    case OP_CANCEL: /* only failures are told: what was to be cancelled is over */
+        break;
+    }
+    return 0;
+}
+
+static int uring_wait(struct event *events, int room, int timeout_ms)
+{
+    while (uring.used_count > 0)
+        give_buffer(uring.used[--uring.used_count]);
+    if (restart_all() != 0)
+        return -1;
+    unsigned wait_for = ring_completion(&uring.ring) || timeout_ms == 0 ? 0 : 1;
+    if (ring_enter(&uring.ring, wait_for, timeout_ms) != 0 && errno != EBUSY) /* EBUSY: completions must be taken first */
+        return -1;
+    int count = 0;
+    for (const struct io_uring_cqe *next; count < room && (next = ring_completion(&uring.ring));) {
+        int got = completed(next, &events[count]);
+        ring_seen(&uring.ring);
+        if (got < 0)
+            return -1;
+        count += got;
+    }
+    return count;
+}
+
+static void uring_close(void)
+{
+    ring_close(&uring.ring);
+    munmap(uring.buffers, BUFFERS * sizeof(struct io_uring_buf));
+    free(uring.buffer_memory);
+    free(uring.slots);
+    free(uring.again);
+}
+
+static const struct mechanism io_uring_mechanism = {
+    .name = "io_uring",
+    .summary = "completions: multishot accept and receive, one send a reply, queued close",
+    .probe = uring_probe,
+    .open = uring_open,
+    .add = uring_add,
+    .del = uring_del,
+    .wait = uring_wait,
+    .close = uring_close,
+    .accept = uring_accept,
+    .recv = uring_recv,
+    .hold = uring_hold,
+    .send = uring_send,
+    .finish = uring_finish,
+};
+MECHANISM_REGISTER(io_uring_mechanism)

@@ -1,0 +1,42 @@
+/* One io_uring by its three system calls and its shared memory: what the mechanisms built on it have in common. */
+#ifndef USERVER_RING_H
+#define USERVER_RING_H
+
+#include <linux/io_uring.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ring {
+    int descriptor;
+    void *queues, *entries; /* mappings */
+    size_t queues_size, entries_size;
+    struct io_uring_sqe *sqes;
+    unsigned *sq_head, *sq_tail, *cq_head, *cq_tail;
+    unsigned sq_mask, sq_size, cq_mask;
+    struct io_uring_cqe *cqes;
+    unsigned unsubmitted;
+};
+
+/* Why io_uring with these operations cannot be used here, or NULL. `operations` ends with IORING_OP_LAST. */
+const char *ring_probe(const uint8_t *operations);
+
+/* 0, or -1 with errno. `flags` are IORING_SETUP_… and IORING_SETUP_CQSIZE is added if `completions` is not 0. */
+int ring_open(struct ring *ring, unsigned submissions, unsigned completions, unsigned flags);
+void ring_close(struct ring *ring);
+
+/* A cleared entry, queued for the next ring_enter(); NULL if the queue is full. */
+struct io_uring_sqe *ring_queue(struct ring *ring);
+
+/* One counted io_uring_enter(2): submits what is queued and waits for `completions` of them, at most `timeout_ms`
+ * (-1: for ever). 0, or -1 with errno; running out of time is no error. */
+int ring_enter(struct ring *ring, unsigned completions, int timeout_ms);
+
+/* The oldest completion, or NULL; ring_seen() gives its place back. */
+struct io_uring_cqe *ring_completion(struct ring *ring);
+void ring_seen(struct ring *ring);
+
+/* io_uring_register(2). 0 or more, or -1 with errno. */
+int ring_register(const struct ring *ring, unsigned operation, void *argument, unsigned count);
+
+#endif
