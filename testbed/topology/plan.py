@@ -5,6 +5,7 @@ The same input always gives the same plan. Nothing is taken that the machine or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
@@ -90,18 +91,16 @@ def _fixed_subnet(network: Network, declared: str, taken: Taken) -> IPv4Network:
 
 def _free(pools: Sequence[str], length: int, taken: Taken) -> IPv4Network | None:
     """The first subnet of that prefix length in the pools that overlaps nothing taken."""
+    size = 1 << (32 - length)
+    ranges = sorted((int(other.network_address), int(other.broadcast_address)) for other in taken)
     for pool in map(IPv4Network, pools):
-        if length < pool.prefixlen:
-            continue
-        size = 1 << (32 - length)
         start, last = int(pool.network_address), int(pool.broadcast_address)
-        while start + size - 1 <= last:
-            candidate = IPv4Network((start, length))
-            in_the_way = [int(other.broadcast_address) for other in taken if candidate.overlaps(other)]
-            if not in_the_way:
-                return candidate
-            # Jump behind the largest obstacle: a pool of a hundred thousand subnets must not be walked one by one.
-            start = max((max(in_the_way) // size + 1) * size, start + size)
+        for first_taken, last_taken in ranges:
+            # In ascending order, so what begins behind the candidate cannot hide an obstacle within it.
+            if last_taken >= start and first_taken < start + size:
+                start = (last_taken // size + 1) * size
+        if start + size - 1 <= last:
+            return IPv4Network((start, length))
     return None
 
 
@@ -154,8 +153,9 @@ def _cpuset(node: Node, cpus: Sequence[int]) -> str | None:
 def _cpu_numbers(node: Node) -> set[int]:
     numbers: set[int] = set()
     for part in (node.cpuset or "").split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
+        if match is None:
             raise InputError(f"node {node.name!r}", f"cpuset {node.cpuset!r} is not like '0', '0-2' or '0,3'")
-        numbers.update(range(int(first), int(last or first) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        numbers.update(range(first, last + 1))
     return numbers

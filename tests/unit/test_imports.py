@@ -14,7 +14,7 @@ BASE = {"errors", "units", "registry"}
 LOW = {*BASE, "model"}
 MIDDLE = {"topology", "runtime", "link", "workload"}
 ALLOWED: dict[str, set[str]] = {
-    **{name: BASE for name in BASE},
+    **dict.fromkeys(BASE, BASE),
     "model": LOW,
     **{name: {*LOW, *MIDDLE} for name in MIDDLE},
     "store": {*LOW, "store"},
