@@ -1,0 +1,301 @@
+"""The life of a lab: made whole or not at all, whatever fails or interrupts, and found again by later processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from testbed.engine import lab_state
+from testbed.engine.interrupts import only_first_interrupts, uninterrupted
+from testbed.engine.lab import Lab, leftovers, remove_all
+from testbed.errors import EnvironmentLack, RunError, RuntimeFault, UsageError
+from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
+from testbed.model.topology import Network, Node, Topology
+from testbed.runtime.fake import FakeRuntime
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+def test_the_default_world_comes_up_and_goes(runtime: FakeRuntime) -> None:
+    with Lab(runtime=runtime) as lab:
+        assert lab.server.name == "server"
+        assert [node.name for node in lab.clients] == [f"client{number}" for number in range(1, 9)]
+        assert [node.name for node in lab.idles] == ["idle0", "idle1"]
+        assert len(runtime.made("testbed")) == 13
+        lab.put_files("server", "/srv", {"1.bin": b"x"})
+        assert runtime.files("testbed", "server") == {"/srv/1.bin": b"x"}
+        assert lab.logs("idle0") == "idle0 is idle\n"
+    assert runtime.made() == []
+
+
+def test_networks_come_before_nodes_and_paths_last(runtime: FakeRuntime) -> None:
+    Lab(runtime=runtime).up()
+    order = [method for method, _ in runtime.calls if method in ("create_network", "create_node", "connect_paths")]
+    assert order == ["create_network"] * 2 + ["create_node"] * 11 + ["connect_paths"]
+
+
+def test_progress_counts_to_the_end(runtime: FakeRuntime) -> None:
+    heard: list[tuple[int, int]] = []
+    Lab(runtime=runtime, progress=lambda what, done, total: heard.append((done, total))).up()
+    assert sorted(heard) == [(step, 12) for step in range(1, 13)]
+
+
+def test_a_sidecar_comes_after_the_node_whose_network_it_shares(runtime: FakeRuntime) -> None:
+    nodes = (
+        Node(name="link", image="i", shares_network_of="server"),
+        Node(name="server", role="server", image="i", networks=("lan",)),
+    )
+    Lab(Topology(networks=(Network(name="lan"),), nodes=nodes), runtime=runtime).up()
+    assert [name for method, name in runtime.calls if method == "create_node"] == ["server", "link"]
+
+
+@pytest.mark.parametrize(
+    "failing", [("create_network", "net1"), ("create_node", "client5"), ("connect_paths", "testbed")]
+)
+@pytest.mark.parametrize("error", [RuntimeFault("the engine said no"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_whatever_fails_nothing_is_left(runtime: FakeRuntime, failing: tuple[str, str], error: BaseException) -> None:
+    runtime.failures[failing] = error
+    with pytest.raises(type(error)):
+        Lab(runtime=runtime).up()
+    assert runtime.made() == []
+    assert lab_state.load("testbed") is None
+    runtime.failures.clear()
+    Lab(runtime=runtime).up()
+
+
+def test_a_failed_clean_up_is_told_with_what_caused_it(runtime: FakeRuntime) -> None:
+    runtime.failures = {("create_node", "server"): RuntimeFault("no space"), ("remove", "x"): RuntimeFault("gone away")}
+    with pytest.raises(RunError, match=r"no space; and removing .* \(gone away\): try `testbed down --lab x`"):
+        Lab(name="x", runtime=runtime).up()
+
+
+def test_nodes_under_way_are_awaited_before_the_clean_up() -> None:
+    class Slow(FakeRuntime):
+        """The server fails at once, while a client is still being made."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.failed = threading.Event()
+
+        def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
+            if node.name == "server":
+                self.failed.set()
+                raise RuntimeFault("no")
+            self.failed.wait(5)
+            threading.Event().wait(0.05)
+            super().create_node(placed, node)
+
+    slow = Slow()
+    with pytest.raises(RuntimeFault):
+        Lab(runtime=slow).up()
+    assert slow.made() == []
+
+
+def test_a_name_in_use_is_refused_and_left_alone(runtime: FakeRuntime) -> None:
+    Lab(name="a", runtime=runtime).up()
+    before = runtime.made("a")
+    with pytest.raises(
+        UsageError, match="lab 'a' stands already: `testbed down --lab a` removes it, or choose another"
+    ):
+        Lab(name="a", runtime=runtime).up()
+    assert runtime.made("a") == before
+
+
+@pytest.mark.parametrize("name", ["", "A", "1a", "a b", "a/b", "x" * 32, "a\n"])
+def test_a_name_that_cannot_be_one_is_refused(runtime: FakeRuntime, name: str) -> None:
+    with pytest.raises(UsageError, match="lab name"):
+        Lab(name=name, runtime=runtime)
+
+
+def test_two_labs_stand_side_by_side(runtime: FakeRuntime) -> None:
+    with Lab(name="a", runtime=runtime) as a, Lab(name="b", runtime=runtime) as b:
+        assert {network.subnet for network in a.placed.networks}.isdisjoint(
+            network.subnet for network in b.placed.networks
+        )
+    assert runtime.made() == []
+
+
+def test_down_twice_is_fine(runtime: FakeRuntime) -> None:
+    lab = Lab(runtime=runtime)
+    lab.up()
+    lab.down()
+    lab.down()
+    with pytest.raises(UsageError, match="is not up"):
+        _ = lab.placed
+
+
+class Racing(FakeRuntime):
+    """Another lab takes the planned subnet between the plan and the making, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def create_network(self, lab: str, network: PlacedNetwork) -> None:
+        if self.times:
+            self.times -= 1
+            self.taken[network.subnet] = "docker network other"
+        super().create_network(lab, network)
+
+
+def test_a_lost_race_for_a_subnet_is_planned_again() -> None:
+    racing = Racing(times=3)
+    with Lab(runtime=racing) as lab:
+        assert {network.subnet for network in lab.placed.networks}.isdisjoint(racing.taken)
+
+
+def test_a_race_that_is_always_lost_ends() -> None:
+    racing = Racing(times=1000)
+    with pytest.raises(UsageError, match="is in use"):
+        Lab(runtime=racing).up()
+    assert racing.made() == []
+
+
+def test_a_later_process_finds_the_lab_as_it_was_made(runtime: FakeRuntime) -> None:
+    lab = Lab(name="a", runtime=runtime, fast=False)
+    lab.up()
+    with Lab.attach("a", runtime) as again:
+        assert again.placed == lab.placed
+        assert again.paths == lab.paths
+        assert Lab.stands("a", runtime)
+    assert Lab.stands("a", runtime), "who attaches does not remove"
+    again.down()
+    assert not Lab.stands("a", runtime)
+
+
+def test_attaching_to_nothing_says_how_to_bring_it_up(runtime: FakeRuntime) -> None:
+    with pytest.raises(UsageError, match="no lab 'a' stands: bring it up with `testbed up --lab a`"):
+        Lab.attach("a", runtime)
+
+
+def test_attaching_to_half_a_lab_says_how_to_remove_it(runtime: FakeRuntime) -> None:
+    Lab(name="a", runtime=runtime).up()
+    lab_state.forget("a")
+    with pytest.raises(UsageError, match="`testbed down --lab a` removes it"):
+        Lab.attach("a", runtime)
+
+
+def test_an_unknown_node_is_refused_with_those_there_are(runtime: FakeRuntime) -> None:
+    with Lab(runtime=runtime) as lab, pytest.raises(UsageError, match="no node 'serve': one of server, client1"):
+        lab.run("serve", ["true"])
+
+
+def test_several_servers_have_no_the_server(runtime: FakeRuntime) -> None:
+    nodes = tuple(Node(name=name, role="server", image="i", networks=("lan",)) for name in ("a", "b"))
+    with Lab(Topology(networks=(Network(name="lan"),), nodes=nodes), runtime=runtime) as lab:
+        with pytest.raises(UsageError, match="has 2 servers"):
+            _ = lab.server
+        assert len(lab.placed.with_role("server")) == 2
+
+
+def test_everything_left_is_found_and_removed(runtime: FakeRuntime) -> None:
+    Lab(name="a", runtime=runtime).up()
+    Lab(name="b", runtime=runtime).up()
+    lab_state.forget("b")
+    assert {made.lab for made in leftovers([runtime])} == {"a", "b"}
+    assert remove_all([runtime]) == ["a", "b"]
+    assert runtime.made() == []
+    assert remove_all([runtime]) == []
+
+
+def test_only_the_first_signal_interrupts() -> None:
+    steps: list[str] = []
+
+    def interrupted_three_times() -> None:
+        with only_first_interrupts():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
+                steps.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_three_times()
+    assert steps == ["cleaned up"]
+
+
+def test_who_insists_gets_out() -> None:
+    steps: list[str] = []
+
+    def interrupted_often() -> None:
+        with uninterrupted():
+            for _ in range(10):
+                signal.raise_signal(signal.SIGINT)
+                steps.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_often()
+    assert len(steps) == 3
+
+
+def test_an_interrupt_waits_for_the_end_of_a_removal(runtime: FakeRuntime) -> None:
+    class Interrupted(FakeRuntime):
+        """Ctrl-C arrives in the middle of the removal."""
+
+        def remove(self, lab: str) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().remove(lab)
+
+    interrupted = Interrupted()
+    lab = Lab(runtime=interrupted)
+    lab.up()
+    with pytest.raises(KeyboardInterrupt):
+        lab.down()
+    assert interrupted.made() == []
+
+
+def test_handlers_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with uninterrupted():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_lab_may_be_made_in_any_thread(runtime: FakeRuntime) -> None:
+    thread = threading.Thread(target=Lab(runtime=runtime).up)
+    thread.start()
+    thread.join()
+    assert Lab.stands("testbed", runtime)
+
+
+def test_one_process_at_a_time_makes_a_lab(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime) -> None:
+    monkeypatch.setattr(lab_state, "_LOCK_TIMEOUT_S", 0.0)
+    with lab_state.locked("a"):
+        with pytest.raises(UsageError, match="being made or removed by another process"):
+            Lab(name="a", runtime=runtime).up()
+        Lab(name="b", runtime=runtime).up()
+    Lab(name="a", runtime=runtime).up()
+
+
+def test_a_state_of_another_version_is_named(runtime: FakeRuntime, tmp_path: Path) -> None:
+    Lab(name="a", runtime=runtime).up()
+    (tmp_path / "testbed" / "a.json").write_text("{}")
+    with pytest.raises(RunError, match=r"a\.json was written by another version"):
+        Lab.attach("a", runtime)
+
+
+def test_a_state_folder_that_others_may_write_is_refused(runtime: FakeRuntime, tmp_path: Path) -> None:
+    folder = tmp_path / "testbed"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(EnvironmentLack, match="not a folder of this user alone"):
+        Lab(runtime=runtime).up()
+    assert runtime.made() == []
+
+
+def test_the_state_folder_is_private(runtime: FakeRuntime, tmp_path: Path) -> None:
+    Lab(runtime=runtime).up()
+    assert os.stat(tmp_path / "testbed").st_mode & 0o077 == 0
