@@ -68,9 +68,12 @@ def _engine() -> tuple[Runtime | None, list[Finding]]:
         docker = choose("docker")
     except EnvironmentLack as lack:
         return _without_docker(lack)
-    facts = docker.describe()
-    text = ", ".join(f"{key} {value}" for key, value in facts.items())
-    return docker, [Finding("engine", "ok", text, required=True)]
+    return docker, isolated("engine", lambda: _facts(docker))
+
+
+def _facts(runtime: Runtime) -> Iterator[Finding]:
+    text = ", ".join(f"{key} {value}" for key, value in runtime.describe().items())
+    yield Finding("engine", "ok", text, required=True)
 
 
 def _without_docker(lack: EnvironmentLack) -> tuple[Runtime | None, list[Finding]]:
