@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from testbed.model.profiles import QUICK as QUICK
     from testbed.model.scenario import Profile as Profile
     from testbed.model.scenario import Scenario as Scenario
-    from testbed.model.scenario import Userver as Userver
-    from testbed.model.scenario import mechanisms as mechanisms
+    from testbed.model.server import Server as Server
+    from testbed.model.server import ServerImage as ServerImage
+    from testbed.model.server import Userver as Userver
+    from testbed.model.server import mechanisms as mechanisms
     from testbed.model.topology import Topology as Topology
     from testbed.store.reading import read_run as read_run
     from testbed.topology.compose import load_compose as load_compose
@@ -46,8 +48,10 @@ _HOMES = {
     "QUICK": "testbed.model.profiles",
     "Profile": "testbed.model.scenario",
     "Scenario": "testbed.model.scenario",
-    "Userver": "testbed.model.scenario",
-    "mechanisms": "testbed.model.scenario",
+    "Server": "testbed.model.server",
+    "ServerImage": "testbed.model.server",
+    "Userver": "testbed.model.server",
+    "mechanisms": "testbed.model.server",
     "Topology": "testbed.model.topology",
     "read_run": "testbed.store.reading",
     "load_compose": "testbed.topology.compose",

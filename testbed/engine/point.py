@@ -11,19 +11,16 @@ from contextlib import ExitStack
 
 from testbed.engine.lab import Lab
 from testbed.engine.measured import sample_host
-from testbed.engine.program import Line, Program
+from testbed.engine.program import Program
 from testbed.engine.recording import Bracket, Observation
 from testbed.engine.sweep import Point, point_seed
+from testbed.engine.under_test.base import KINDS, Running
 from testbed.errors import ProgramError, RunError
 from testbed.model.placed import PlacedNode
 from testbed.model.scenario import Profile, Scenario
 
-DOCUMENT_ROOT = "/srv"
-"""A tmpfs of the server node (``compose.yaml``)."""
-
 CLIENT_FOLDER = "/tmp/testbed"
 
-PORT = 80
 _NS_PER_S = 1_000_000_000
 _READY_TIMEOUT_S = 20.0
 _START_MARGIN_S = 0.7
@@ -34,8 +31,7 @@ _DRAIN_LIMIT_S = 15.0
 
 
 def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
-    """Put the workload's files where the programs expect them; once per run."""
-    lab.put_files(lab.server.name, DOCUMENT_ROOT, scenario.workload.documents())
+    """Put the workload's files where the clients expect them; once per run."""
     for index, client in enumerate(lab.clients):
         files = scenario.workload.client_files(index, len(lab.clients), seed)
         if files:
@@ -45,20 +41,19 @@ def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
 def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int) -> Observation:
     """Measure one point. Raises ProgramError or RunError when it could not be measured at all."""
     with ExitStack() as stack:
-        server = stack.enter_context(Program(lab, lab.server.name, _server_command(lab, scenario, point)))
-        server.expect("ready", _READY_TIMEOUT_S)
-        idles = _start_idles(stack, lab, point.idle_connections)
+        server = stack.enter_context(KINDS.get(point.server.kind).start(lab, scenario, point.server))
+        idles = _start_idles(stack, lab, point.idle_connections, server.port)
         start_ns = time.monotonic_ns() + int(_START_MARGIN_S * _NS_PER_S)
-        clients, late = _start_clients(stack, lab, scenario, profile, point, seed, start_ns)
+        clients, late = _start_clients(stack, lab, scenario, profile, point, seed, start_ns, server.port)
         window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
         _sleep_until(window_ns)
-        before = _bracket(lab, server)
+        before = _bracket(server)
         _sleep_until(window_ns + int(profile.window_s * _NS_PER_S))
-        after = _bracket(lab, server)
+        after = _bracket(server)
         drain_s = profile.client_timeout_s + _STOP_TIMEOUT_S
         client_summaries = tuple(client.finish(drain_s, ask=False) for client in clients)
         idle_summaries = tuple(idle.finish(_STOP_TIMEOUT_S, ask=True) for idle in idles)
-        server_summary = server.finish(_STOP_TIMEOUT_S, ask=True)
+        server_summary = server.finish()
     drained_s = _cool_down(lab, profile)
     return Observation(
         before,
@@ -73,24 +68,15 @@ def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: 
     )
 
 
-def _server_command(lab: Lab, scenario: Scenario, point: Point) -> list[str]:
-    server = point.server
-    command = ["userver", "--mech", server.mechanism, "--bind", ",".join(lab.server.addresses.values())]
-    command += ["--port", str(PORT), "--docroot", DOCUMENT_ROOT, "--backlog", str(server.backlog)]
-    command += ["--accept-limit", "inf" if server.accept_limit is None else str(server.accept_limit)]
-    command += ["--max-connections", str(scenario.max_connections)]
-    return [*command, "--profile"] if server.profile else command
-
-
-def _towards(lab: Lab, node: PlacedNode) -> list[str]:
+def towards(lab: Lab, node: PlacedNode, port: int) -> list[str]:
     """The flags by which a client program finds the server: addresses, its own prefix of hosts, its interface."""
     own, server = lab.placed.gateway_of(node, lab.server)
     if node.emulated_prefix is None:
         raise RunError(f"{node.name} has no prefix of emulated hosts: give it emulated_prefix_length in the topology")
-    return ["--target", server, "--port", str(PORT), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
+    return ["--target", server, "--port", str(port), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
 
 
-def _start_idles(stack: ExitStack, lab: Lab, connections: int) -> list[Program]:
+def _start_idles(stack: ExitStack, lab: Lab, connections: int, port: int) -> list[Program]:
     if not connections:
         return []
     if not lab.idles:
@@ -98,7 +84,9 @@ def _start_idles(stack: ExitStack, lab: Lab, connections: int) -> list[Program]:
     share, rest = divmod(connections, len(lab.idles))
     counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
     programs = [
-        stack.enter_context(Program(lab, node.name, ["idleconn", *_towards(lab, node), "--connections", str(count)]))
+        stack.enter_context(
+            Program(lab, node.name, ["idleconn", *towards(lab, node, port), "--connections", str(count)])
+        )
         for node, count in zip(lab.idles, counts, strict=True)
         if count
     ]
@@ -112,14 +100,14 @@ def _start_idles(stack: ExitStack, lab: Lab, connections: int) -> list[Program]:
 
 
 def _start_clients(
-    stack: ExitStack, lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int, start_ns: int
+    stack: ExitStack, lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int, start_ns: int, port: int
 ) -> tuple[list[Program], int]:
     """Start all clients at once; returns them and how many were not ready when the common start came."""
     rate = point.offered_per_s / scenario.workload.requests_per_connection / len(lab.clients)
     base = point_seed(seed, point)
 
     def start(index: int, node: PlacedNode) -> Program:
-        command = ["loadgen", *_towards(lab, node), *scenario.workload.client_flags(CLIENT_FOLDER)]
+        command = ["loadgen", *towards(lab, node, port), *scenario.workload.client_flags(CLIENT_FOLDER)]
         command += ["--rate", f"{rate:.6f}", "--arrival", scenario.arrival, "--seed", str(base + index)]
         command += ["--warm-up", f"{profile.warm_up_s:g}s", "--window", f"{profile.window_s:g}s"]
         command += ["--timeout", f"{profile.client_timeout_s:g}s", "--start-at", str(start_ns)]
@@ -138,12 +126,8 @@ def _sleep_until(at_ns: int) -> None:
         time.sleep(left / _NS_PER_S)
 
 
-def _bracket(lab: Lab, server: Program) -> Bracket:
-    server.drain()
-    server.signal("USR1")
-    host = sample_host()
-    line: Line = server.expect("interval", _STOP_TIMEOUT_S)
-    return Bracket(host, line, lab.runtime.cpu_time_ns(lab.name, lab.server.name))
+def _bracket(server: Running) -> Bracket:
+    return Bracket(sample_host(), server.usage())
 
 
 def _cool_down(lab: Lab, profile: Profile) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from testbed.engine.measured import HostSample, cpu_numbers, window_evidence
 from testbed.engine.program import Line
 from testbed.engine.sweep import Point
+from testbed.engine.under_test.base import Usage
 from testbed.engine.verdict import judge
 from testbed.model.histogram import Histogram
 from testbed.model.record import Errors, Quantiles, Record
@@ -20,11 +21,10 @@ _OVERLOAD_ERRORS = ("client_timo", "socket_timo", "connrefused", "connreset", "f
 
 @dataclass(frozen=True)
 class Bracket:
-    """Readings at one edge of the window: the machine's, and the server's own counters."""
+    """Readings at one edge of the window: the machine's, and the server's."""
 
     host: HostSample
-    server: Line
-    server_cgroup_ns: int
+    server: Usage
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
         point=point.key,
         label=point.server.label,
         server=point.server.model_dump(),
-        mechanism=point.server.mechanism,
-        accept_limit=point.server.accept_limit,
+        **point.server.columns,
         workload=scenario.workload.name,
         offered_per_s=point.offered_per_s,
         repetition=point.repetition,
@@ -77,8 +76,8 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
             "clients": list(seen.clients),
             "idles": list(seen.idles),
             "server": seen.server,
-            "server_before": seen.before.server,
-            "server_after": seen.after.server,
+            "server_before": seen.before.server.counters,
+            "server_after": seen.after.server.counters,
         },
     )
 
@@ -87,8 +86,11 @@ def _ms(nanoseconds: float | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / _NS_PER_MS
 
 
-def _server_cpu_us(line: Line) -> int:
-    return int(line["cpu_user_us"]) + int(line["cpu_system_us"])
+def _served(seen: Observation) -> int:
+    """Replies between the two readings: by the server's own count, which knows just those; else by the clients'."""
+    if "replies" in seen.after.server.counters:
+        return int(seen.after.server.counters["replies"] - seen.before.server.counters["replies"])
+    return sum(int(line["window"]["replies"]) for line in seen.clients)
 
 
 def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Errors) -> dict[str, Any]:
@@ -98,8 +100,8 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
     started = sum(window["sent_per_s"] for window in windows) * scenario.workload.requests_per_connection
     frames = sum(counter["frames_sent"] + counter["frames_received"] for counter in counters)
     drops = sum(counter["ring_drops"] + counter["send_drops"] for counter in counters)
-    server_cpu_us = _server_cpu_us(seen.after.server) - _server_cpu_us(seen.before.server)
-    served = seen.after.server["replies"] - seen.before.server["replies"]
+    server_cpu_us = seen.after.server.cpu_us - seen.before.server.cpu_us
+    served = _served(seen)
     host = window_evidence(
         seen.before.host,
         seen.after.host,
@@ -125,6 +127,5 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "idle_wanted": point.idle_connections,
         "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
         "server_cpu_us_per_reply": server_cpu_us / served if served else None,
-        "server_cgroup_cpu_us": (seen.after.server_cgroup_ns - seen.before.server_cgroup_ns) / 1e3,
         "drained_s": seen.drained_s,
     }

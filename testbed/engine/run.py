@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from testbed.engine.lab import Lab
 from testbed.engine.provenance import host_facts
 from testbed.engine.recording import record_of
 from testbed.engine.sweep import Point, points
+from testbed.engine.under_test.base import by_kind
 from testbed.errors import ProgramError, RunError, UsageError
 from testbed.model.manifest import Manifest
 from testbed.model.record import Record, Verdict
@@ -117,7 +119,21 @@ def _measure_all(
 ) -> None:
     if not todo:
         return
-    point_life.prepare(lab, scenario, seed)
+    kinds = by_kind(tuple({point.server.label: point.server for point in todo}.values()))
+    with ExitStack() as stack:
+        for kind, servers in kinds:
+            stack.callback(kind.clean_up, lab, servers)
+            kind.prepare(lab, scenario, servers)
+        point_life.prepare(lab, scenario, seed)
+        failed = _measure_each(folder, todo, scenario, profile, lab, seed, observer)
+    if failed:
+        raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")
+
+
+def _measure_each(
+    folder: Path, todo: list[Point], scenario: Scenario, profile: Profile, lab: Lab, seed: int, observer: Observer
+) -> int:
+    """Measure and write the points; returns how many failed outright."""
     failed, in_a_row = 0, 0
     for point in todo:
         observer.point_started(point)
@@ -132,22 +148,14 @@ def _measure_all(
         in_a_row = 0
         append_record(folder, record)
         observer.point_done(record)
-    if failed:
-        raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")
+    return failed
 
 
 def _unavailable(lab: Lab, scenario: Scenario) -> dict[str, str]:
-    """Servers of the scenario that cannot run here, with the reason that the server program gives."""
-    done = lab.run(lab.server.name, ["userver", "--list-mechs", "--probe"])
-    if done.status != 0:
-        raise RunError(f"userver cannot list its mechanisms: {done.stderr.strip()}")
-    states = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
-    skipped = {}
-    for server in scenario.servers:
-        if server.mechanism not in states:
-            raise UsageError(f"unknown mechanism {server.mechanism!r}: one of {', '.join(states)}")
-        if states[server.mechanism] != "ok":
-            skipped[server.label] = states[server.mechanism].removeprefix("unavailable: ")
+    """Servers of the scenario that cannot run here, with the reason."""
+    skipped: dict[str, str] = {}
+    for kind, servers in by_kind(scenario.servers):
+        skipped.update(kind.unavailable(lab, servers))
     if len(skipped) == len(scenario.servers):
         raise RunError("none of the scenario's servers can run here: " + "; ".join(map(": ".join, skipped.items())))
     return skipped

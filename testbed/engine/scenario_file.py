@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from testbed.errors import InputError
 from testbed.model.scenario import Profile, Scenario
+from testbed.model.server import Userver
 from testbed.model.value import first_problem
 
 
@@ -71,8 +72,9 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list):
             raise InputError(where, "must be a mechanism or a list of them")
-        base = scenario.servers[0].model_dump()
-        return _checked(scenario, {"servers": [{**base, "mechanism": name} for name in names]}, where)
+        base = next((server.model_dump() for server in scenario.servers if isinstance(server, Userver)), {})
+        servers = tuple(Userver.checked(where, {**base, "mechanism": name}) for name in names)
+        return _checked(scenario, {"servers": servers}, where)
     if key.startswith("workload."):
         field = key.removeprefix("workload.")
         workload = type(scenario.workload).checked(where, {**scenario.workload.model_dump(), field: value})

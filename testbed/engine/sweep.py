@@ -6,14 +6,15 @@ import random
 from dataclasses import dataclass
 from statistics import mean
 
-from testbed.model.scenario import Profile, Scenario, Userver
+from testbed.model.scenario import Profile, Scenario
+from testbed.model.server import Server
 
 
 @dataclass(frozen=True)
 class Point:
     """One measurement: a server at an offered rate (requests/s over all clients) beside idle connections, n-th time."""
 
-    server: Userver
+    server: Server
     offered_per_s: float
     idle_connections: int
     repetition: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.model.scenario import Userver, mechanisms
+from testbed.model.server import Userver, mechanisms
 
 BASIC = mechanisms("select", "poll", "epoll-lt")
 """Figures 1 and 2."""

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from testbed.model.server import Server
 from testbed.model.value import Value
 from testbed.model.workload import Workload
 
-MECHANISM_NAME = r"^[a-z][a-z0-9_-]*$"
 Idle = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-
-
-class Userver(Value):
-    """The µserver with one event mechanism. ``accept_limit`` None is the paper's Inf: accept all that is pending."""
-
-    kind: Literal["userver"] = "userver"
-    mechanism: str = Field(pattern=MECHANISM_NAME)
-    accept_limit: int | None = Field(default=None, ge=1)
-    backlog: int = Field(default=128, ge=1, le=65535)
-    profile: bool = False
-
-    @property
-    def label(self) -> str:
-        """How figures name it."""
-        return self.mechanism if self.accept_limit is None else f"{self.mechanism}, accept-limit {self.accept_limit}"
-
-
-def mechanisms(*names: str) -> tuple[Userver, ...]:
-    """The µserver once for each mechanism, all else equal."""
-    return tuple(Userver(mechanism=name) for name in names)
 
 
 class Profile(Value):
@@ -67,7 +47,7 @@ class Scenario(Value):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     sentence: str
-    servers: tuple[Userver, ...] = Field(min_length=1)
+    servers: tuple[SerializeAsAny[Server], ...] = Field(min_length=1)
     workload: SerializeAsAny[Workload]
     idle_connections: Idle | tuple[Idle, ...] = 0
     max_connections: int = Field(default=15_000, ge=1)

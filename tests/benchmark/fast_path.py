@@ -5,11 +5,13 @@ from __future__ import annotations
 from statistics import median
 
 from testbed.engine.lab import Lab
-from testbed.engine.point import observe, prepare
+from testbed.engine.point import observe
 from testbed.engine.recording import record_of
 from testbed.engine.sweep import Point
+from testbed.engine.under_test.base import DOCUMENT_ROOT
 from testbed.model.record import Record
-from testbed.model.scenario import Profile, Scenario, mechanisms
+from testbed.model.scenario import Profile, Scenario
+from testbed.model.server import mechanisms
 from testbed.workload.one_byte import OneByte
 from tests.benchmark.outcome import Outcome
 
@@ -31,7 +33,7 @@ def main() -> list[Outcome]:
     rates: dict[bool, list[float]] = {True: [], False: []}
     with Lab(name="bench-fast", fast=True) as fast, Lab(name="bench-plain", fast=False) as plain:
         for lab in (fast, plain):
-            prepare(lab, _SCENARIO, 1)
+            lab.put_files(lab.server.name, DOCUMENT_ROOT, _SCENARIO.workload.documents())
         for index in range(_PAIRS):
             for lab in (fast, plain):
                 record = _measure(lab, index)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from testbed.engine.lab import Lab
-from testbed.engine.point import PORT
 from testbed.engine.program import Program
+from testbed.engine.under_test.base import PORT
 from testbed.model.placed import PlacedNode
 from tests.benchmark.outcome import Outcome
 from tests.benchmark.world import server

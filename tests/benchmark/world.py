@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import docker
 
 from testbed.engine.lab import Lab
-from testbed.engine.point import PORT
 from testbed.engine.program import Line, Program
+from testbed.engine.under_test.base import PORT
 from testbed.errors import EnvironmentLack
 from testbed.model.placed import PlacedNode
 

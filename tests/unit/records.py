@@ -7,7 +7,8 @@ from pathlib import Path
 from testbed.model.manifest import Manifest
 from testbed.model.profiles import PROFILES
 from testbed.model.record import Errors, Quantiles, Record, Verdict
-from testbed.model.scenario import Scenario, mechanisms
+from testbed.model.scenario import Scenario
+from testbed.model.server import mechanisms
 from testbed.store.reading import Run, read_run
 from testbed.store.writing import append_record, new_run_folder, write_manifest
 from testbed.workload.one_byte import OneByte

@@ -83,6 +83,7 @@ class World:
         window = {
             "seconds": 1.0,
             "sent_per_s": rate * self.sent_share,
+            "replies": 125,
             "replies_per_s": rate * self.sent_share,
             "errors": {**NO_ERRORS, **self.errors},
             "response_ns": histogram(1000, 2000),

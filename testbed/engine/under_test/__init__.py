@@ -1,0 +1,1 @@
+"""How each kind of server is started, watched and ended at a point: one file a kind."""

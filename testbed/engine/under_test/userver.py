@@ -1,0 +1,76 @@
+"""The project's own µserver, with one event mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from testbed.engine.lab import Lab
+from testbed.engine.program import Line, Program
+from testbed.engine.under_test.base import DOCUMENT_ROOT, KINDS, PORT, Running, Usage
+from testbed.errors import RunError, UsageError
+from testbed.model.scenario import Scenario
+from testbed.model.server import Server, Userver
+
+_TIMEOUT_S = 20.0
+
+
+class _Running:
+    port = PORT
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def usage(self) -> Usage:
+        """It answers SIGUSR1 with all its counters."""
+        self._program.drain()
+        self._program.signal("USR1")
+        counters = self._program.expect("interval", _TIMEOUT_S)
+        return Usage(float(counters["cpu_user_us"] + counters["cpu_system_us"]), counters)
+
+    def finish(self) -> Line:
+        """Its summary."""
+        return self._program.finish(_TIMEOUT_S, ask=True)
+
+
+class UserverKind:
+    """See ``Kind``."""
+
+    def unavailable(self, lab: Lab, servers: tuple[Server, ...]) -> dict[str, str]:
+        """Mechanisms that the program itself says the kernel or the engine's seccomp profile refuses."""
+        done = lab.run(lab.server.name, ["userver", "--list-mechs", "--probe"])
+        if done.status != 0:
+            raise RunError(f"userver cannot list its mechanisms: {done.stderr.strip()}")
+        states = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+        refused = {}
+        for server in cast("tuple[Userver, ...]", servers):
+            if server.mechanism not in states:
+                raise UsageError(f"unknown mechanism {server.mechanism!r}: one of {', '.join(states)}")
+            if states[server.mechanism] != "ok":
+                refused[server.label] = states[server.mechanism].removeprefix("unavailable: ")
+        return refused
+
+    def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
+        """Put the workload's documents into the server node."""
+        lab.put_files(lab.server.name, DOCUMENT_ROOT, scenario.workload.documents())
+
+    def clean_up(self, lab: Lab, servers: tuple[Server, ...]) -> None:
+        """Nothing was added to the lab."""
+
+    @contextmanager
+    def start(self, lab: Lab, scenario: Scenario, server: Server) -> Iterator[Running]:
+        """Listen on all addresses of the server node."""
+        own = cast("Userver", server)
+        command = ["userver", "--mech", own.mechanism, "--bind", ",".join(lab.server.addresses.values())]
+        command += ["--port", str(PORT), "--docroot", DOCUMENT_ROOT, "--backlog", str(own.backlog)]
+        command += ["--accept-limit", "inf" if own.accept_limit is None else str(own.accept_limit)]
+        command += ["--max-connections", str(scenario.max_connections)]
+        if own.profile:
+            command.append("--profile")
+        with Program(lab, lab.server.name, command) as program:
+            program.expect("ready", _TIMEOUT_S)
+            yield _Running(program)
+
+
+KINDS.register("userver", UserverKind())
