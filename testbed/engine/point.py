@@ -83,20 +83,18 @@ def _start_idles(stack: ExitStack, lab: Lab, connections: int, port: int) -> lis
         raise RunError("the topology has no node with role 'idle' to hold the idle connections")
     share, rest = divmod(connections, len(lab.idles))
     counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
-    programs = [
-        stack.enter_context(
-            Program(lab, node.name, ["idleconn", *towards(lab, node, port), "--connections", str(count)])
-        )
-        for node, count in zip(lab.idles, counts, strict=True)
-        if count
-    ]
-    for program, count in zip(programs, [count for count in counts if count], strict=True):
+    programs: list[tuple[Program, int]] = []
+    for node, count in zip(lab.idles, counts, strict=True):
+        if count:
+            command = ["idleconn", *towards(lab, node, port), "--connections", str(count)]
+            programs.append((stack.enter_context(Program(lab, node.name, command)), count))
+    for program, count in programs:
         ready = program.expect("ready", _READY_TIMEOUT_S)
         if int(ready["established"]) < count:
             raise ProgramError(
                 f"idleconn on {program.node} is ready with {ready['established']} of {count} connections"
             )
-    return programs
+    return [program for program, _ in programs]
 
 
 def _start_clients(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from statistics import median
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +16,8 @@ from testbed.figures.style import legend, looks, markers, new_figure
 from testbed.model.record import Record
 from testbed.store.reading import Run
 
-_LINES = (("p50", "-"), ("p90", "--"), ("p99", ":"))
+LineStyle = Literal["-", "--", ":"]
+_LINES: tuple[tuple[str, LineStyle], ...] = (("p50", "-"), ("p90", "--"), ("p99", ":"))
 
 
 def draw(run: Run) -> Figure:
@@ -47,7 +49,7 @@ def draw(run: Run) -> Figure:
     return figure
 
 
-def _line(axes: Axes, records: list[Record], quantile: str, line: str, colour: str) -> None:
+def _line(axes: Axes, records: list[Record], quantile: str, line: LineStyle, colour: str) -> None:
     by_rate: dict[float, list[float]] = defaultdict(list)
     for record in records:
         by_rate[record.offered_per_s].append(getattr(record.response_ms, quantile))
