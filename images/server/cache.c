@@ -50,6 +50,8 @@ static int copy_into_memory(int from, const char *path, off_t length)
     off_t done = 0;
     while (done < length) {
         ssize_t got = read(from, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR)
+            continue;
         if (got < 0)
             return failed("cannot read", path);
         if (got == 0 || got > length - done) {

@@ -10,11 +10,6 @@ import pytest
 from tests.native import http_suite, userver_process
 
 
-@pytest.fixture(scope="module")
-def docroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return http_suite.write_docroot(tmp_path_factory.mktemp("docroot"))
-
-
 @pytest.fixture(scope="module", params=userver_process.mechanism_names())
 def server(request: pytest.FixtureRequest, docroot: Path) -> Iterator[userver_process.Server]:
     binary = userver_process.build(sanitize=True)

@@ -104,7 +104,7 @@ class Server:
         return counters
 
     def stop(self) -> dict[str, Any]:
-        """Ends it by SIGTERM and returns the summary; raises if it did not end cleanly. Once is enough, twice is fine."""
+        """Ends it by SIGTERM and returns the summary; raises if it did not end cleanly. Twice is fine."""
         if self.result is None:
             self.process.send_signal(signal.SIGTERM)
             try:

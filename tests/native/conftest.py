@@ -1,0 +1,13 @@
+"""What the native tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.native import http_suite
+
+
+@pytest.fixture(scope="session")
+def docroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the HTTP cases ask for."""
+    return http_suite.write_docroot(tmp_path_factory.mktemp("docroot"))

@@ -1,0 +1,177 @@
+"""The counters are true: system calls a connection, interest changes, waits; against numbers known beforehand."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.native import userver_process
+from tests.native.http_suite import FILES, Peer
+from tests.native.userver_process import Server
+
+CONNECTIONS = 40
+
+# System calls a one-request connection whose client closes first, and (mechanism's own part) interest changes.
+COMMON = {"accept": 1, "fcntl": 2, "read": 2, "write": 1, "sendfile": 1, "setsockopt": 2, "close": 1}
+PER_CONNECTION: dict[str, dict[str, int]] = {
+    "select": {**COMMON, "epoll_ctl": 0},
+    "poll": {**COMMON, "epoll_ctl": 0},
+    "epoll-lt": {**COMMON, "epoll_ctl": 4},
+    "epoll2": {**COMMON, "epoll_ctl": 2},
+    "epoll-et": {**COMMON, "epoll_ctl": 2},
+    "epoll-ctlv": {**COMMON, "epoll_ctl": 1},
+    "aio-poll": {**COMMON, "epoll_ctl": 0},
+    "rtsig": {**COMMON, "fcntl": 5, "read": 3},
+    "io_uring": dict.fromkeys(COMMON, 0),
+}
+INTEREST_CHANGES = {"epoll2": 2, "epoll-et": 2, "rtsig": 2, "io_uring": 2}
+
+
+def one_request(server: Server, path: str = "/1.bin") -> None:
+    with Peer(server.host, server.port) as peer:
+        peer.get(path)
+        peer.reply()
+        peer.finish_sending()
+        assert peer.closed()
+
+
+def calls(counters: dict[str, Any], name: str, what: str = "calls") -> int:
+    return int(counters["syscalls"].get(name, {}).get(what, 0))
+
+
+@pytest.fixture(params=userver_process.mechanism_names())
+def mechanism(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if reason := userver_process.unavailable(userver_process.build()).get(name):
+        pytest.skip(f"{name}: {reason}")
+    return name
+
+
+def test_calls_of_a_one_request_connection(mechanism: str, docroot: Path) -> None:
+    with userver_process.start(mechanism, docroot=docroot) as server:
+        one_request(server)  # so that what comes only once is behind us
+        before = server.counters_when("open_connections", 0)
+        for _ in range(CONNECTIONS):
+            one_request(server)
+        after = server.counters_when("open_connections", 0)
+    expected = PER_CONNECTION[mechanism]
+    measured = {name: (calls(after, name) - calls(before, name)) for name in expected}
+    measured["accept"] -= calls(after, "accept", "again") - calls(before, "accept", "again")  # one ends each phase
+    if (
+        mechanism == "rtsig"
+    ):  # what came before O_ASYNC is not known, and every transition has its signal: reads in vain
+        in_vain = calls(after, "read", "again") - calls(before, "read", "again")
+        assert CONNECTIONS <= in_vain <= 3 * CONNECTIONS
+        measured["read"] -= in_vain - CONNECTIONS
+    measured = {name: count / CONNECTIONS for name, count in measured.items()}
+    assert measured == expected
+    assert after["interest_changes"] - before["interest_changes"] == INTEREST_CHANGES.get(mechanism, 4) * CONNECTIONS
+    assert after["replies"] - before["replies"] == CONNECTIONS
+    assert after["accepted"] - before["accepted"] == CONNECTIONS
+    assert after["closed_by_peer"] - before["closed_by_peer"] == CONNECTIONS
+
+
+def test_summary_adds_up(mechanism: str, docroot: Path) -> None:
+    with userver_process.start(mechanism, docroot=docroot, profile=True) as server:
+        for name in FILES:
+            one_request(server, "/" + name.replace(" ", "%20"))
+        server.counters_when("open_connections", 0)
+        summary = server.stop()
+    assert server.ready["cached_files"] == len(FILES)
+    assert server.ready["cached_bytes"] == sum(map(len, FILES.values()))
+    for histogram, counter in (("events_per_wait", "waits"), ("accepts_per_phase", None)):
+        buckets = summary[histogram]["buckets"]
+        assert sum(count for _, count in buckets) == summary[histogram]["count"]
+        assert counter is None or summary[histogram]["count"] == summary[counter]
+    assert summary["events_per_wait"]["sum"] == summary["events"]
+    assert summary["accepts_per_phase"]["sum"] == summary["accepted"] == len(FILES)
+    assert summary["useless_waits"] <= summary["waits"]
+    assert summary["stale_events"] == 0
+    assert summary["max_resident_kib"] > 500
+    if mechanism != "io_uring":
+        assert calls(summary, "sendfile", "bytes") == sum(map(len, FILES.values()))
+    cpu_ns = 1000 * (summary["cpu_user_us"] + summary["cpu_system_us"])
+    waiting = {"select", "poll", "epoll_wait", "io_getevents", "io_uring_enter", "sigtimedwait"}
+    for name, call in summary["syscalls"].items():
+        assert call["time_ns"] > 50 * call["calls"] or call["calls"] < 5, (name, call)
+        if name not in waiting:
+            assert call["time_ns"] < cpu_ns + 500_000_000, (name, call)
+
+
+def test_changes_of_one_turn_are_one_call(docroot: Path) -> None:
+    """epoll-ctlv: connections that were accepted in one phase reach the kernel by a single io_uring_enter."""
+    if reason := userver_process.unavailable(userver_process.build()).get("epoll-ctlv"):
+        pytest.skip(reason)
+    with userver_process.start("epoll-ctlv", docroot=docroot) as server:
+        before = server.counters()
+        server.process.send_signal(signal.SIGSTOP)  # all of them will be there at once
+        peers = [Peer(server.host, server.port) for _ in range(64)]
+        server.process.send_signal(signal.SIGCONT)
+        after = server.counters_when("open_connections", 64)
+        assert after["accepts_per_phase"]["max"] == 64
+        assert calls(after, "io_uring_enter") - calls(before, "io_uring_enter") == 1
+        assert calls(after, "epoll_ctl") == 0
+        for peer in peers:
+            peer.socket.close()
+        after = server.counters_when("open_connections", 0)
+        assert calls(after, "epoll_ctl") == 64
+
+
+def test_useless_events_are_counted(docroot: Path) -> None:
+    """epoll2 sees what nobody wants: an idle connection is writable, so no wait ever sleeps; epoll-et is told once."""
+    useless = {}
+    for mechanism in ("epoll2", "epoll-et", "epoll-lt"):
+        with userver_process.start(mechanism, docroot=docroot) as server, Peer(server.host, server.port) as idle:
+            server.counters_when("open_connections", 1)
+            one_request(server)
+            counters = server.counters()
+            useless[mechanism] = counters["useless_events"]
+            assert counters["useless_waits"] <= counters["useless_events"]
+            idle.get("/1.bin")
+            assert idle.reply().body == b"x"
+    assert useless["epoll2"] > 50
+    assert useless["epoll-et"] <= 4
+    assert useless["epoll-lt"] == 0
+
+
+def test_accept4_replaces_fcntl(docroot: Path) -> None:
+    with userver_process.start("epoll-lt", docroot=docroot, accept4=True) as server:
+        for _ in range(5):
+            one_request(server)
+        summary = server.stop()
+    assert calls(summary, "fcntl") == 0
+    assert calls(summary, "accept") == 0
+    assert calls(summary, "accept4") - calls(summary, "accept4", "again") == 5
+
+
+def test_call_counts_are_those_of_strace(docroot: Path, tmp_path: Path) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    output = tmp_path / "counts"
+    wrapper = (strace, "-f", "-c", "-U", "calls,name", "-o", str(output))
+    probe = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    if probe.returncode != 0:
+        pytest.skip(f"strace does not work here: {probe.stderr.strip()}")
+    with userver_process.start("epoll-lt", docroot=docroot) as server:
+        one_request(server)
+        tracer = subprocess.Popen([*wrapper, "-p", str(server.ready["pid"])], stderr=subprocess.PIPE, text=True)
+        assert tracer.stderr is not None
+        assert "attached" in tracer.stderr.readline()
+        before = server.counters()
+        for _ in range(20):
+            one_request(server)
+        after = server.counters_when("open_connections", 0)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(20)
+        tracer.stderr.close()
+    rows = [line.split() for line in output.read_text().splitlines()]
+    seen = {row[1]: int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit()}
+    seen["close"] -= seen["openat"]  # the counter line's own look at its memory
+    for name in ("sendfile", "epoll_ctl", "setsockopt", "close", "accept", "fcntl"):
+        assert seen[name] == calls(after, name) - calls(before, name), name
