@@ -1,0 +1,336 @@
+"""The runtime without an engine: a node is a network namespace with a file system view and processes of its own.
+
+Root on Linux, util-linux and iproute2 are all that it needs. The bridges of a lab stand in a namespace of their own,
+never in the host's, whose firewall (an engine's, usually) would eat their frames.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
+from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
+from testbed.runtime import netns_groups, netns_holder, netns_state
+from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
+from testbed.runtime.netns_process import NetnsProcess, append_log, exit_status
+from testbed.runtime.netns_state import NetworkRecord, NodeRecord, namespace_name, switch_name
+
+_TOOL_TIMEOUT_S = 20.0
+_END_TIMEOUT_S = 10.0
+_LOG_SHOWN = 256 * 1024
+
+
+class NetnsRuntime:
+    """See the module's text. What stands is known from ``netns_state`` alone, so any process can find and remove it."""
+
+    name = "netns"
+
+    def __init__(self) -> None:
+        if not sys.platform.startswith("linux"):
+            raise EnvironmentLack("network namespaces are Linux's", "use the docker runtime on this machine")
+        if os.geteuid() != 0:
+            raise EnvironmentLack("network namespaces need root", "run testbed with sudo")
+        netns_holder.check_tools()
+        trial = subprocess.run(
+            ["unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "true"],
+            capture_output=True,
+            text=True,
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
+        )
+        if trial.returncode != 0:
+            what = f"namespaces cannot be made here: {trial.stderr.strip()}"
+            raise EnvironmentLack(what, "run testbed as root of the machine, not of a container")
+        self._hierarchies = netns_groups.find_hierarchies()
+
+    def describe(self) -> Mapping[str, str]:
+        """The kernel is the engine; it is always on this machine."""
+        return {
+            "engine": "network namespaces",
+            "kernel": platform.release(),
+            "cgroups": f"v{self._hierarchies.version}",
+            "local": "yes",
+        }
+
+    def taken_subnets(self) -> Mapping[str, str]:
+        """The host's routes, and the networks of all labs of this runtime."""
+        taken = dict(_host_routes())
+        for lab in netns_state.labs():
+            for record in netns_state.networks(lab):
+                taken[record.network.subnet] = f"network {record.network.name} of lab {lab}"
+        return taken
+
+    def create_network(self, lab: str, network: PlacedNetwork) -> None:
+        """A bridge in the lab's switch namespace, which the first network makes."""
+        present = netns_state.networks(lab)
+        if any(record.network.name == network.name for record in present):
+            raise UsageError(f"network {network.name!r} of lab {lab!r} is there already")
+        for subnet, owner in self.taken_subnets().items():
+            other = IPv4Network(subnet, strict=False)
+            if other.prefixlen > 0 and other.overlaps(IPv4Network(network.subnet)):
+                raise UsageError(f"subnet {network.subnet} of network {network.name!r} is in use: {subnet} ({owner})")
+        switch = switch_name(lab)
+        if not present and _namespace_path(switch).exists():
+            raise UsageError(
+                f"there is a network namespace {switch} already, which is not of this lab: choose another name"
+            )
+        netns_state.save(NetworkRecord(lab=lab, network=network))
+        if not present:
+            _ip("netns", "add", switch)
+            _quiet_switch(switch)
+        bridge = _bridge_name(network)
+        _ip_batch(
+            switch,
+            "link set lo up",
+            f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link set {bridge} up",
+        )
+
+    def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
+        """Namespaces, the holder, then the node's interfaces: eth0, eth1 … in the order of its networks' names."""
+        programs = _programs_folder()
+        netns_holder.check_node(node, programs)
+        lab, sharing = placed.lab, node.node.shares_network_of
+        if any(record.placed.name == node.name for record in netns_state.nodes(lab)):
+            raise UsageError(f"node {node.name!r} of lab {lab!r} is there already")
+        known = {record.network.name: record.network for record in netns_state.networks(lab)}
+        for name in node.addresses:
+            if name not in known:
+                raise RuntimeFault(f"there is no network {name!r} in lab {lab!r}")
+        namespace = namespace_name(lab, sharing or node.name)
+        if _namespace_path(namespace).exists() != (sharing is not None):
+            state = "is no node of this lab yet" if sharing else "is there already, and not of this lab"
+            raise UsageError(f"node {node.name!r}: network namespace {namespace} {state}")
+        record = NodeRecord(lab=lab, placed=node, namespace=namespace)
+        netns_state.save(record)
+        groups = netns_groups.make_groups(self._hierarchies, lab, node.name, node.cpuset)
+        netns_state.save(record.model_copy(update={"groups": groups}))
+        if sharing is None:
+            _ip("netns", "add", namespace)
+        folder = netns_state.lab_folder(lab)
+        root, hosts, log = folder / f"{node.name}.root", folder / f"{node.name}.hosts", _log_path(lab, node.name)
+        root.mkdir()
+        hosts.write_text(_hosts(placed, node), encoding="utf-8")
+        log.touch()
+        holder = netns_holder.start_holder(node, namespace, groups, root, programs, hosts)
+        netns_state.save(record.model_copy(update={"groups": groups, "holder": holder}))
+        if sharing is None:
+            _plug_in(switch_name(lab), namespace, node, known)
+
+    def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
+        """The switch is there from the start; what is left to do is steering, and routes to emulated hosts."""
+        for server in placed.with_role("server"):
+            routes = []
+            for client in placed.nodes:
+                if client.emulated_prefix is not None and set(client.addresses) & set(server.addresses):
+                    gateway, _ = placed.gateway_of(client, server)
+                    routes.append(f"route replace {client.emulated_prefix} via {gateway}")
+            if routes:
+                _ip_batch(self._node(placed.lab, server.name).namespace, *routes)
+        return Paths(True, False, "not steered yet")
+
+    def run(
+        self, lab: str, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b""
+    ) -> Completed:
+        """The command's whole process group is killed when it does not end in time."""
+        record = self._node(lab, node)
+        started = subprocess.Popen(
+            self._entering(record, command),
+            env=netns_holder.environment(record.placed),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = started.communicate(stdin, timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, 9)
+            started.communicate()
+            raise RuntimeFault(f"{command[0]} on {node} still runs after {timeout_s:g} s: killed") from None
+        return Completed(
+            exit_status(started.returncode), stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace")
+        )
+
+    def start(self, lab: str, node: str, command: Sequence[str]) -> Process:
+        """Raises RuntimeFault for a program that the node does not have."""
+        record = self._node(lab, node)
+        assert record.holder is not None
+        if not _has_program(record.holder[0], record.placed, command[0]):
+            raise RuntimeFault(f"{command[0]}: not found on {node} (programs of the project: make -C images)")
+        log = _log_path(lab, node)
+        return NetnsProcess(
+            f"{command[0]} on {node}", self._entering(record, command), netns_holder.environment(record.placed), log
+        )
+
+    def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Unpacked by tar inside the node: a link in there leads nowhere out here."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, content in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(content), 0o644
+                tar.addfile(entry, io.BytesIO(content))
+        script = 'mkdir -p "$1" && exec tar --extract --no-same-owner --file=- --directory="$1"'
+        done = self.run(lab, node, ["sh", "-c", script, "testbed", folder], 60.0, archive.getvalue())
+        if done.status != 0:
+            raise RuntimeFault(f"files cannot be put into {folder} of {node}: {done.stderr.strip()}")
+
+    def cpu_time_ns(self, lab: str, node: str) -> int:
+        """From the node's control group, which outlives its processes."""
+        return netns_groups.cpu_time_ns(self._node(lab, node).groups[0])
+
+    def logs(self, lab: str, node: str) -> str:
+        """What the node's programs wrote on stderr."""
+        netns_state.node(lab, node)
+        return _log_path(lab, node).read_bytes()[-_LOG_SHOWN:].decode("utf-8", "replace")
+
+    def made(self, lab: str | None = None) -> Sequence[Made]:
+        """Networks, then nodes, as recorded; a node whose holder has gone is "exited"."""
+        things = []
+        for of in netns_state.labs() if lab is None else [lab]:
+            labels = {"testbed.lab": of}
+            for network in netns_state.networks(of):
+                state = "made" if _namespace_path(switch_name(of)).exists() else "gone"
+                things.append(Made(of, "network", network.network.name, state, {}, labels))
+            for node in netns_state.nodes(of):
+                state = "running" if netns_holder.alive(node.holder) else "exited"
+                role = {"testbed.role": node.placed.node.role}
+                things.append(
+                    Made(of, "node", node.placed.name, state, dict(node.placed.addresses), {**labels, **role})
+                )
+        return things
+
+    def remove(self, lab: str) -> None:
+        """Processes first, whatever they are: as long as one lives, its namespaces do."""
+        nodes, networks = netns_state.nodes(lab), netns_state.networks(lab)
+        namespaces = sorted({node.namespace for node in nodes} | ({switch_name(lab)} if networks else set()))
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while True:
+            left = netns_holder.in_namespaces(namespaces) | netns_groups.processes(self._hierarchies, lab)
+            netns_holder.kill(left)
+            if not left and netns_groups.remove_groups(self._hierarchies, lab):
+                break
+            if time.monotonic() > deadline:
+                raise RuntimeFault(f"processes of lab {lab!r} do not end: {', '.join(map(str, sorted(left)))}")
+            time.sleep(0.005)
+        for namespace in namespaces:
+            if _namespace_path(namespace).exists():
+                _ip("netns", "delete", namespace)
+        netns_state.forget(lab)
+
+    def _node(self, lab: str, node: str) -> NodeRecord:
+        record = netns_state.node(lab, node)
+        if not netns_holder.alive(record.holder):
+            raise RuntimeFault(f"node {node!r} of lab {lab!r} is not running")
+        return record
+
+    def _entering(self, record: NodeRecord, command: Sequence[str]) -> list[str]:
+        assert record.holder is not None
+        return netns_holder.entering(record.holder, record.placed, record.groups, command)
+
+
+RUNTIMES.register("netns", NetnsRuntime)
+
+
+def _namespace_path(name: str) -> Path:
+    return Path("/run/netns") / name
+
+
+def _log_path(lab: str, node: str) -> Path:
+    return netns_state.FOLDER / lab / f"{node}.log"
+
+
+def _programs_folder() -> Path:
+    return Path(__file__).resolve().parents[2] / "images" / "build"
+
+
+def _bridge_name(network: PlacedNetwork) -> str:
+    return f"b{int(IPv4Network(network.subnet).network_address):08x}"
+
+
+def _plug_in(switch: str, namespace: str, node: PlacedNode, networks: Mapping[str, PlacedNetwork]) -> None:
+    """A cable from a port of each bridge to an interface of the node. Names and MACs come from the addresses."""
+    ports, interfaces = [], ["link set lo up"]
+    for index, name in enumerate(sorted(node.addresses)):
+        network, address = networks[name], IPv4Address(node.addresses[name])
+        port, mac = f"p{int(address):08x}", "02:42:" + ":".join(f"{part:02x}" for part in address.packed)
+        length = IPv4Network(network.subnet).prefixlen
+        ports += [
+            f"link add {port} type veth peer name eth{index} netns {namespace} address {mac}",
+            f"link set {port} master {_bridge_name(network)} up",
+        ]
+        interfaces += [f"addr add {address}/{length} brd + dev eth{index}", f"link set eth{index} up"]
+    if ports:
+        _ip_batch(switch, *ports)
+    _ip_batch(namespace, *interfaces)
+
+
+def _quiet_switch(switch: str) -> None:
+    """No IPv6 of its own, and no firewall for bridged frames, where the kernel has these at all."""
+    script = (
+        "for item in net/ipv6/conf/all/disable_ipv6=1 net/ipv6/conf/default/disable_ipv6=1 "
+        "net/bridge/bridge-nf-call-iptables=0 net/bridge/bridge-nf-call-arptables=0; do "
+        '[ ! -e "/proc/sys/${item%=*}" ] || echo "${item#*=}" > "/proc/sys/${item%=*}" || exit 1; done'
+    )
+    _tool("nsenter", f"--net={_namespace_path(switch)}", "sh", "-c", script)
+
+
+def _ip(*arguments: str) -> None:
+    _tool("ip", *arguments)
+
+
+def _ip_batch(namespace: str, *lines: str) -> None:
+    """Several commands of ip in one process, in a namespace; the first that fails ends them."""
+    _tool("ip", "-netns", namespace, "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
+
+
+def _tool(name: str, *arguments: str, stdin: str = "") -> str:
+    """Run an administration program. Raises RuntimeFault with its words."""
+    path = netns_holder.find_tool(name)
+    if path is None:
+        raise EnvironmentLack(f"{name}: not installed", "apt-get install iproute2 util-linux")
+    done = subprocess.run(
+        [path, *arguments], input=stdin, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        what = "; ".join(done.stderr.strip().splitlines()) or f"status {done.returncode}"
+        raise RuntimeFault(f"{name} {' '.join(arguments)}: {what}")
+    return done.stdout
+
+
+def _host_routes() -> Mapping[str, str]:
+    routes = {}
+    for line in _tool("ip", "-4", "route", "show", "table", "all").splitlines():
+        words = line.split()
+        target = words[1] if words[0] in ("local", "broadcast", "unreachable", "blackhole") else words[0]
+        if target != "default" and "dev" in words:
+            routes[str(IPv4Network(target, strict=False))] = f"route via {words[words.index('dev') + 1]}"
+    return routes
+
+
+def _hosts(placed: PlacedTopology, node: PlacedNode) -> str:
+    """/etc/hosts of a node: every node that it shares a network with, by name."""
+    lines = ["127.0.0.1 localhost"]
+    own = placed.node(node.node.shares_network_of) if node.node.shares_network_of else node
+    for other in placed.nodes:
+        lines += [f"{address} {other.name}" for network, address in other.addresses.items() if network in own.addresses]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _has_program(holder: int, placed: PlacedNode, program: str) -> bool:
+    """Whether a node can find a program, looked up in the node's own file system."""
+    root = f"/proc/{holder}/root"
+    if "/" in program:
+        return os.access(f"{root}{program}", os.X_OK)
+    folders = netns_holder.environment(placed)["PATH"].split(":")
+    return any(os.access(f"{root}{folder}/{program}", os.X_OK) for folder in folders)

@@ -1,0 +1,120 @@
+"""Control groups of nodes: what a node's CPU time is read from, what binds it to its CPUs, what finds its processes.
+
+Version 1 (``cpuacct``, and ``cpuset`` where mounted) and version 2 are both served. Nothing outside our own folder of
+each hierarchy is changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import EnvironmentLack
+
+_OURS = "testbed"
+_FIX = "as root outside a container: mount -t cgroup2 none /sys/fs/cgroup"
+
+
+@dataclass(frozen=True)
+class Hierarchies:
+    """Where the hierarchies are mounted. ``accounting`` counts CPU time; ``cpusets`` is None where there are none."""
+
+    version: int
+    accounting: Path
+    cpusets: Path | None
+
+
+def find_hierarchies(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies:
+    """The hierarchies of this machine. Raises EnvironmentLack where there is none that we may write."""
+    one: dict[str, Path] = {}
+    two: Path | None = None
+    for line in mounts.read_text().splitlines():
+        _, point, kind, options, *_ = line.split()
+        if kind == "cgroup":
+            one.update({option: Path(point) for option in options.split(",")})
+        elif kind == "cgroup2":
+            two = Path(point)
+    if "cpuacct" in one:
+        found = Hierarchies(1, one["cpuacct"], one.get("cpuset"))
+    elif two is not None:
+        found = Hierarchies(2, two, None)
+    else:
+        raise EnvironmentLack("no control groups are mounted: the CPU time of a node cannot be read", _FIX)
+    if not os.access(found.accounting, os.W_OK):
+        raise EnvironmentLack(f"control groups cannot be made: {found.accounting} is read-only", _FIX)
+    return found
+
+
+def make_groups(hierarchies: Hierarchies, lab: str, node: str, cpuset: str | None) -> tuple[str, ...]:
+    """The groups of a node: a process of it joins all of them. The first one counts its CPU time."""
+    group = hierarchies.accounting / _OURS / lab / node
+    group.mkdir(parents=True, exist_ok=True)
+    groups = [str(group)]
+    if cpuset is not None and hierarchies.cpusets is not None and hierarchies.cpusets != hierarchies.accounting:
+        groups.append(str(_cpuset_group(hierarchies.cpusets, lab, node, cpuset)))
+    return tuple(groups)
+
+
+def cpu_time_ns(group: str) -> int:
+    """CPU time that the processes of a group have used since it was made."""
+    usage = Path(group) / "cpuacct.usage"
+    if usage.exists():
+        return int(usage.read_text())
+    stat = dict(line.split() for line in (Path(group) / "cpu.stat").read_text().splitlines())
+    return int(stat["usage_usec"]) * 1000
+
+
+def processes(hierarchies: Hierarchies, lab: str) -> set[int]:
+    """All processes in the groups of a lab."""
+    found: set[int] = set()
+    for group in _lab_groups(hierarchies, lab):
+        for path in group.rglob("cgroup.procs"):
+            try:
+                found.update(int(text) for text in path.read_text().split())
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):  # the group went away meanwhile
+                    raise
+    return found - {0}
+
+
+def remove_groups(hierarchies: Hierarchies, lab: str) -> bool:
+    """Remove the groups of a lab, and our folder with the last; False while a process that ends still holds one."""
+    for top in _lab_groups(hierarchies, lab):
+        groups = sorted((path.parent for path in top.rglob("cgroup.procs")), key=lambda path: -len(path.parts))
+        if not all(_remove_group(group) for group in groups):
+            return False
+        _remove_group(top.parent)  # busy as long as another lab is in it
+    return True
+
+
+def _remove_group(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
+
+
+def _lab_groups(hierarchies: Hierarchies, lab: str) -> Sequence[Path]:
+    tops = {path / _OURS / lab for path in (hierarchies.accounting, hierarchies.cpusets) if path is not None}
+    return sorted(path for path in tops if path.exists())
+
+
+def _cpuset_group(mounted: Path, lab: str, node: str, cpuset: str) -> Path:
+    """In version 1 a new group has no CPUs and no memory nodes: each level takes its parent's first."""
+    group = mounted
+    for name in (_OURS, lab, node):
+        parent, group = group, group / name
+        group.mkdir(exist_ok=True)
+        for setting in ("cpuset.cpus", "cpuset.mems"):
+            if not (group / setting).read_text().strip():
+                (group / setting).write_text((parent / setting).read_text())
+    (group / "cpuset.cpus").write_text(cpuset)
+    return group
