@@ -57,7 +57,7 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
         workload=scenario.workload.name,
         offered_per_s=point.offered_per_s,
         repetition=point.repetition,
-        sent_per_s=sum(window["sent_per_s"] for window in windows),
+        sent_per_s=sum(window["sent_per_s"] for window in windows) * scenario.workload.requests_per_connection,
         replies_per_s=sum(window["replies_per_s"] for window in windows),
         errors=errors,
         response_ms=Quantiles(
@@ -97,7 +97,8 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
     windows = [line["window"] for line in seen.clients]
     counters = [line["engine_counters"] for line in (*seen.clients, *seen.idles)]
     lateness = Histogram.merged(window["lateness_ns"] for window in windows)
-    started = sum(window["sent_per_s"] for window in windows) * scenario.workload.requests_per_connection
+    intended = sum(window["intended"] for window in windows)
+    sent = sum(window["sent_per_s"] * window["seconds"] for window in windows)
     frames = sum(counter["frames_sent"] + counter["frames_received"] for counter in counters)
     drops = sum(counter["ring_drops"] + counter["send_drops"] for counter in counters)
     server_cpu_us = seen.after.server.cpu_us - seen.before.server.cpu_us
@@ -112,7 +113,8 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
     return {
         **host,
         "clients_ready_late": seen.clients_ready_late,
-        "sent_share": started / point.offered_per_s,
+        # Against what the arrival process intended in this window: random arrivals scatter around the offered rate.
+        "sent_share": sent / intended if intended else 1.0,
         "lateness_p99_ms": _ms(lateness.quantile(0.99)),
         "lateness_max_ms": _ms(lateness.max) if lateness.count else None,
         "max_burst": max((window["max_burst"] for window in windows), default=0),

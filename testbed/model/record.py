@@ -47,7 +47,8 @@ class Errors(Value):
 class Record(Value):
     """The line of one point. Rates are per second of the measurement window, over all clients.
 
-    ``sent_per_s`` counts requests that were really started; ``server_cpu_us_per_reply`` is user and system time of the
+    ``sent_per_s`` is connections really started times the workload's mean requests per
+    connection; ``server_cpu_us_per_reply`` is user and system time of the
     server's processes in the window divided by the replies in it. ``raw`` keeps what the programs printed.
     """
 

@@ -163,7 +163,7 @@ class Trace(Workload):
 
 def trace_flags(folder: str) -> Sequence[str]:
     """Flags that make loadgen replay the trace in ``folder``."""
-    return ("--trace", f"{folder}/{_TRACE_FILE}")
+    return ("--sessions", f"{folder}/{_TRACE_FILE}")
 
 
 def trace_file(sessions: Iterable[Session]) -> Mapping[str, bytes]:

@@ -82,6 +82,7 @@ class World:
         yield json.dumps({"type": "ready", "now_ns": start_ns + 1 if self.ready_late else time.monotonic_ns()})
         window = {
             "seconds": 1.0,
+            "intended": rate,
             "sent_per_s": rate * self.sent_share,
             "replies": 125,
             "replies_per_s": rate * self.sent_share,
