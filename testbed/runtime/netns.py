@@ -14,14 +14,14 @@ import sys
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
-from testbed.runtime import netns_groups, netns_holder, netns_state
+from testbed.runtime import netns_groups, netns_holder, netns_state, netns_wiring
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
-from testbed.runtime.netns_process import NetnsProcess, append_log, exit_status
+from testbed.runtime.netns_process import NetnsProcess, exit_status
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, namespace_name, switch_name
 
 _TOOL_TIMEOUT_S = 20.0
@@ -84,16 +84,11 @@ class NetnsRuntime:
                 f"there is a network namespace {switch} already, which is not of this lab: choose another name"
             )
         netns_state.save(NetworkRecord(lab=lab, network=network))
+        group = netns_groups.make_lab_group(self._hierarchies, lab)
         if not present:
-            _ip("netns", "add", switch)
-            _quiet_switch(switch)
-        bridge = _bridge_name(network)
-        _ip_batch(
-            switch,
-            "link set lo up",
-            f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-            f"link set {bridge} up",
-        )
+            netns_wiring.add_namespace(group, switch)
+            netns_wiring.quieten(group, switch)
+        netns_wiring.add_bridge(group, switch, network)
 
     def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
         """Namespaces, the holder, then the node's interfaces: eth0, eth1 … in the order of its networks' names."""
@@ -115,7 +110,7 @@ class NetnsRuntime:
         groups = netns_groups.make_groups(self._hierarchies, lab, node.name, node.cpuset)
         netns_state.save(record.model_copy(update={"groups": groups}))
         if sharing is None:
-            _ip("netns", "add", namespace)
+            netns_wiring.add_namespace(groups[0], namespace)
         folder = netns_state.lab_folder(lab)
         root, hosts, log = folder / f"{node.name}.root", folder / f"{node.name}.hosts", _log_path(lab, node.name)
         root.mkdir()
@@ -124,7 +119,7 @@ class NetnsRuntime:
         holder = netns_holder.start_holder(node, namespace, groups, root, programs, hosts)
         netns_state.save(record.model_copy(update={"groups": groups, "holder": holder}))
         if sharing is None:
-            _plug_in(switch_name(lab), namespace, node, known)
+            netns_wiring.plug_in(groups[0], switch_name(lab), namespace, node, known)
 
     def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
         """The switch is there from the start; what is left to do is steering, and routes to emulated hosts."""
@@ -135,7 +130,8 @@ class NetnsRuntime:
                     gateway, _ = placed.gateway_of(client, server)
                     routes.append(f"route replace {client.emulated_prefix} via {gateway}")
             if routes:
-                _ip_batch(self._node(placed.lab, server.name).namespace, *routes)
+                record = self._node(placed.lab, server.name)
+                netns_wiring.ip_batch(record.groups[0], record.namespace, *routes)
         return Paths(True, False, "not steered yet")
 
     def run(
@@ -225,7 +221,7 @@ class NetnsRuntime:
             time.sleep(0.005)
         for namespace in namespaces:
             if _namespace_path(namespace).exists():
-                _ip("netns", "delete", namespace)
+                netns_wiring.delete_namespace(namespace)
         netns_state.forget(lab)
 
     def _node(self, lab: str, node: str) -> NodeRecord:
@@ -254,63 +250,9 @@ def _programs_folder() -> Path:
     return Path(__file__).resolve().parents[2] / "images" / "build"
 
 
-def _bridge_name(network: PlacedNetwork) -> str:
-    return f"b{int(IPv4Network(network.subnet).network_address):08x}"
-
-
-def _plug_in(switch: str, namespace: str, node: PlacedNode, networks: Mapping[str, PlacedNetwork]) -> None:
-    """A cable from a port of each bridge to an interface of the node. Names and MACs come from the addresses."""
-    ports, interfaces = [], ["link set lo up"]
-    for index, name in enumerate(sorted(node.addresses)):
-        network, address = networks[name], IPv4Address(node.addresses[name])
-        port, mac = f"p{int(address):08x}", "02:42:" + ":".join(f"{part:02x}" for part in address.packed)
-        length = IPv4Network(network.subnet).prefixlen
-        ports += [
-            f"link add {port} type veth peer name eth{index} netns {namespace} address {mac}",
-            f"link set {port} master {_bridge_name(network)} up",
-        ]
-        interfaces += [f"addr add {address}/{length} brd + dev eth{index}", f"link set eth{index} up"]
-    if ports:
-        _ip_batch(switch, *ports)
-    _ip_batch(namespace, *interfaces)
-
-
-def _quiet_switch(switch: str) -> None:
-    """No IPv6 of its own, and no firewall for bridged frames, where the kernel has these at all."""
-    script = (
-        "for item in net/ipv6/conf/all/disable_ipv6=1 net/ipv6/conf/default/disable_ipv6=1 "
-        "net/bridge/bridge-nf-call-iptables=0 net/bridge/bridge-nf-call-arptables=0; do "
-        '[ ! -e "/proc/sys/${item%=*}" ] || echo "${item#*=}" > "/proc/sys/${item%=*}" || exit 1; done'
-    )
-    _tool("nsenter", f"--net={_namespace_path(switch)}", "sh", "-c", script)
-
-
-def _ip(*arguments: str) -> None:
-    _tool("ip", *arguments)
-
-
-def _ip_batch(namespace: str, *lines: str) -> None:
-    """Several commands of ip in one process, in a namespace; the first that fails ends them."""
-    _tool("ip", "-netns", namespace, "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
-
-
-def _tool(name: str, *arguments: str, stdin: str = "") -> str:
-    """Run an administration program. Raises RuntimeFault with its words."""
-    path = netns_holder.find_tool(name)
-    if path is None:
-        raise EnvironmentLack(f"{name}: not installed", "apt-get install iproute2 util-linux")
-    done = subprocess.run(
-        [path, *arguments], input=stdin, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False
-    )
-    if done.returncode != 0:
-        what = "; ".join(done.stderr.strip().splitlines()) or f"status {done.returncode}"
-        raise RuntimeFault(f"{name} {' '.join(arguments)}: {what}")
-    return done.stdout
-
-
 def _host_routes() -> Mapping[str, str]:
     routes = {}
-    for line in _tool("ip", "-4", "route", "show", "table", "all").splitlines():
+    for line in netns_wiring.tool("", "ip", "-4", "route", "show", "table", "all").splitlines():
         words = line.split()
         target = words[1] if words[0] in ("local", "broadcast", "unreachable", "blackhole") else words[0]
         if target != "default" and "dev" in words:

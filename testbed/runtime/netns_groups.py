@@ -48,6 +48,13 @@ def find_hierarchies(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies:
     return found
 
 
+def make_lab_group(hierarchies: Hierarchies, lab: str) -> str:
+    """The group of a lab, for tools that make parts of it: removing the lab ends them too if their maker was killed."""
+    group = hierarchies.accounting / _OURS / lab
+    group.mkdir(parents=True, exist_ok=True)
+    return str(group)
+
+
 def make_groups(hierarchies: Hierarchies, lab: str, node: str, cpuset: str | None) -> tuple[str, ...]:
     """The groups of a node: a process of it joins all of them. The first one counts its CPU time."""
     group = hierarchies.accounting / _OURS / lab / node

@@ -36,10 +36,10 @@ _DEFAULT_SYSCTLS = {
 }
 """As container engines set them: a server without capabilities may listen on port 80, and nothing speaks IPv6."""
 
-_DEFAULT_CAPABILITIES = set(
-    "chown dac_override fsetid fowner mknod net_raw setgid setuid setfcap setpcap net_bind_service sys_chroot kill "
-    "audit_write".split()
-)
+_DEFAULT_CAPABILITIES = {
+    *("chown", "dac_override", "fsetid", "fowner", "mknod", "net_raw", "setgid", "setuid", "setfcap", "setpcap"),
+    *("net_bind_service", "sys_chroot", "kill", "audit_write"),
+}
 """What container engines leave to a program whose node drops less than ALL."""
 
 _JOIN = """
@@ -55,7 +55,7 @@ _FIRST_CHILD = '"$@" & echo $!'
 
 _SET_UP = """
 set -eu
-root=$1 programs=$2 hosts=$3 name=$4; shift 4
+root=$1 programs=$2 hosts=$3 name=$4 capabilities=$5; shift 5
 mount --make-rprivate /
 mount --bind / "$root"
 for path in /usr /usr/local /etc /var /opt /home /root; do
@@ -101,6 +101,7 @@ for path in /proc/sys /proc/sysrq-trigger; do
     mount --bind "$path" "$path"
     mount -o remount,bind,ro "$path"
 done
+setpriv --no-new-privs --bounding-set="$capabilities" --inh-caps=-all true
 echo ready
 exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all sleep infinity > /dev/null 2>&1
 """
@@ -146,7 +147,18 @@ def start_holder(
     node = placed.node
     items = [f"tmpfs:{item}" for item in node.tmpfs]
     items += [f"sysctl:{_setting_path(node.name, key)}={value}" for key, value in _settings(placed).items()]
-    inside = ["sh", "-c", _SET_UP, "testbed", str(root), str(programs), str(hosts), node.name, *items]
+    inside = [
+        "sh",
+        "-c",
+        _SET_UP,
+        "testbed",
+        str(root),
+        str(programs),
+        str(hosts),
+        node.name,
+        _capabilities(placed),
+        *items,
+    ]
     unshare = ["unshare", "--mount", "--pid", "--ipc", "--uts", "sh", "-c", _FIRST_CHILD, "testbed", *inside]
     enter = ["nsenter", f"--net=/run/netns/{namespace}", *unshare]
     command = _joining(groups, placed.cpuset, _limit(node.nofile), enter)
@@ -175,9 +187,8 @@ def start_holder(
 
 def entering(holder: tuple[int, int], placed: PlacedNode, groups: Sequence[str], command: Sequence[str]) -> list[str]:
     """The command line that runs ``command`` in a node, with the node's capabilities and no way to more."""
-    capabilities = ",".join(["-all", *(f"+{name}" for name in _capabilities(placed))])
     enter = ["nsenter", f"--target={holder[0]}", "--mount", "--pid", "--ipc", "--uts", "--net", "--"]
-    drop = ["setpriv", "--no-new-privs", f"--bounding-set={capabilities}", "--inh-caps=-all", "--"]
+    drop = ["setpriv", "--no-new-privs", f"--bounding-set={_capabilities(placed)}", "--inh-caps=-all", "--"]
     return _joining(groups, placed.cpuset, _limit(placed.node.nofile), [*enter, *drop, *command])
 
 
@@ -253,11 +264,12 @@ def _joining(groups: Sequence[str], cpuset: str | None, limit: int, command: Seq
     return ["/bin/sh", "-c", _JOIN, "testbed", str(len(groups)), str(limit), *groups, *pinned]
 
 
-def _capabilities(placed: PlacedNode) -> list[str]:
+def _capabilities(placed: PlacedNode) -> str:
     """What programs of the node may do, as setpriv spells it."""
     dropped = {_bare(name) for name in placed.node.cap_drop}
     kept = set() if "all" in dropped else _DEFAULT_CAPABILITIES - dropped
-    return sorted(kept | {_bare(name) for name in placed.node.cap_add})
+    added = {_bare(name) for name in placed.node.cap_add}
+    return ",".join(["-all", *(f"+{name}" for name in sorted(kept | added))])
 
 
 def _bare(capability: str) -> str:

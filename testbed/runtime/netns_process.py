@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -117,11 +118,16 @@ class NetnsProcess:
             self._news.notify_all()
 
     def _read_stderr(self) -> None:
-        assert self._entered.stderr is not None
-        for line in self._entered.stderr:
+        pipe = self._entered.stderr
+        assert isinstance(pipe, io.BufferedReader)
+        begun = b""
+        while chunk := pipe.read1(_STDERR_KEPT):
             with self._news:
-                self._stderr = (self._stderr + line)[-_STDERR_KEPT:]
-            append_log(self._log, f"{self._title}: {line.decode('utf-8', 'replace')}")
+                self._stderr = (self._stderr + chunk)[-_STDERR_KEPT:]
+            *lines, begun = (begun + chunk).split(b"\n")
+            append_log(self._log, self._title, lines)
+        if begun:
+            append_log(self._log, self._title, [begun])
 
 
 def exit_status(returned: int) -> int:
@@ -132,8 +138,9 @@ def exit_status(returned: int) -> int:
 _log_lock = threading.Lock()
 
 
-def append_log(path: Path, text: str) -> None:
+def append_log(path: Path, title: str, lines: Sequence[bytes]) -> None:
     """Add to a node's log, of which at most so much is kept. A lab that is gone has no log any more."""
+    text = "".join(f"{title}: {line.decode('utf-8', 'replace')}\n" for line in lines)
     with _log_lock, contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > _LOG_KEPT:
             path.write_bytes(path.read_bytes()[-_LOG_KEPT // 2 :])
