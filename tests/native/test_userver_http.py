@@ -9,10 +9,14 @@ import pytest
 
 from tests.native import http_suite, userver_process
 
+DROPPED_IN = ("one-event", "stale")  # tests/native/mechanisms
 
-@pytest.fixture(scope="module", params=userver_process.mechanism_names())
+
+@pytest.fixture(scope="module", params=[*userver_process.mechanism_names(), *DROPPED_IN])
 def server(request: pytest.FixtureRequest, docroot: Path) -> Iterator[userver_process.Server]:
     binary = userver_process.build(sanitize=True)
+    if request.param in DROPPED_IN:
+        binary = userver_process.build(sanitize=True, extra=Path(__file__).parent / "mechanisms", name="extra")
     if reason := userver_process.unavailable(binary).get(request.param):
         pytest.skip(f"{request.param}: {reason}")
     with userver_process.start(request.param, docroot=docroot, binary=binary) as running:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import resource
 import signal
-import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from tests.native.http_suite import FILES, LARGE, Peer
 from tests.native.userver_process import Server
 
 MECHANISMS = Path(__file__).parent / "mechanisms"
-MORE_THAN_A_SEND_BUFFER = 2  # times LARGE
+MORE_THAN_A_SEND_BUFFER = 3  # times LARGE
 
 
 @pytest.fixture(params=userver_process.mechanism_names())
@@ -117,22 +115,22 @@ def test_hooked_accepts_stop_near_the_limit_and_return(docroot: Path) -> None:
     binary = userver_process.build(sanitize=True)
     if reason := userver_process.unavailable(binary).get("io_uring"):
         pytest.skip(reason)
-    flags = {"backlog": 16, "max_connections": 160}  # hooked below 96 connections, and again below 32
-    with userver_process.start("io_uring", docroot=docroot, binary=binary, **flags) as server:
-        peers = [Peer(server.host, server.port) for _ in range(170)]
-        counters = server.counters_when("open_connections", 160)
-        assert (counters["open_connections"], counters["listener_parked"]) == (160, 1)
+    # hooked below 384 connections, and again below 128
+    with userver_process.start("io_uring", docroot=docroot, binary=binary, backlog=64, max_connections=640) as server:
+        peers = [Peer(server.host, server.port) for _ in range(660)]
+        counters = server.counters_when("open_connections", 640)
+        assert (counters["open_connections"], counters["listener_parked"]) == (640, 1)
         accept = counters["syscalls"]["accept"]
-        assert 0 < accept["calls"] - accept["again"] <= 64, "most were accepted by the ring, the last ones by hand"
+        assert 0 < accept["calls"] - accept["again"] <= 256, "most were accepted by the ring, the last ones by hand"
         pid = server.ready["pid"]
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         close_all(peers)
-        server.counters_when("accepted", 170)
+        server.counters_when("accepted", 660)
         counters = server.counters_when("open_connections", 0)
         used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 100, before[1]))
-        peers = [Peer(server.host, server.port) for _ in range(100)]  # no longer hooked
-        server.counters_when("accepted", 270)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 400, before[1]))
+        peers = [Peer(server.host, server.port) for _ in range(400)]  # no longer hooked
+        server.counters_when("accepted", 1060)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 4, before[1]))
         close_all(peers)  # hooked again, under that limit
         server.counters_when("open_connections", 0)
@@ -309,77 +307,3 @@ def test_intervals(docroot: Path) -> None:
             assert line
         assert server.process.wait(10) == 0
         server.result = {}
-
-
-BAD_FLAGS = [
-    (["--mech", "kqueue"], "'kqueue' is not a mechanism"),
-    (["--accept-limit", "0"], "--accept-limit"),
-    (["--accept-limit", "-1"], "--accept-limit"),
-    (["--accept-limit", "many"], "--accept-limit"),
-    (["--max-connections", "0"], "--max-connections"),
-    (["--backlog", "0"], "--backlog"),
-    (["--port", "65536"], "--port"),
-    (["--bind", "localhost"], "--bind"),
-    (["--bind", "127.0.0.1,"], "--bind"),
-    (["--bind", "127.0.0.1,127.0.0.1"], "--bind"),
-    (["--interval", "1"], "--interval"),
-    (["--frobnicate"], "--frobnicate"),
-    (["--probe"], "--list-mechs"),
-    (["stray"], "stray"),
-]
-
-
-@pytest.mark.parametrize(("flags", "message"), BAD_FLAGS)
-def test_bad_flags_are_one_line_and_status_2(docroot: Path, flags: list[str], message: str) -> None:
-    command = [userver_process.build(), "--docroot", str(docroot), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
-    assert message in done.stderr
-
-
-def test_docroot_is_required() -> None:
-    done = subprocess.run([userver_process.build()], capture_output=True, text=True, timeout=10, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--docroot is required" in done.stderr
-
-
-def test_what_cannot_be_served_is_an_error_line(docroot: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = str(other.getsockname()[1])
-        for flags, message in (
-            (["--docroot", str(tmp_path / "none")], "No such file"),
-            (["--docroot", __file__], "Not a directory"),
-            (
-                ["--docroot", str(docroot), "--bind", "127.0.0.1", "--port", taken],
-                f"127.0.0.1:{taken}: Address already",
-            ),
-            (["--docroot", str(docroot), "--bind", "192.0.2.77"], "192.0.2.77"),
-        ):
-            command = [userver_process.build(), *flags]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-            assert done.returncode == 1, done
-            assert done.stdout.startswith('{"type":"error"')
-            assert message in done.stdout
-
-
-def test_names_of_mechanisms_are_those_of_their_files() -> None:
-    done = subprocess.run([userver_process.build(), "--list-mechs"], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == userver_process.mechanism_names()
-
-
-def test_help_is_complete() -> None:
-    text = subprocess.run([userver_process.build(), "--help"], capture_output=True, text=True, check=True).stdout
-    for flag in [
-        "mech",
-        "bind",
-        "port",
-        "docroot",
-        "accept-limit",
-        "backlog",
-        "max-connections",
-        "accept4",
-        "profile",
-        "interval",
-        "list-mechs",
-    ]:
-        assert f"--{flag} " in text

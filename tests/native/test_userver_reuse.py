@@ -1,0 +1,189 @@
+"""Descriptor numbers are reused at once; an event of a connection that is gone must never reach the next one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.native import userver_process
+from tests.native.http_suite import FILES, Peer
+from tests.native.userver_process import Server
+
+
+@pytest.fixture(params=userver_process.mechanism_names())
+def mechanism(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if reason := userver_process.unavailable(userver_process.build(sanitize=True)).get(name):
+        pytest.skip(f"{name}: {reason}")
+    return name
+
+
+def descriptors(server: Server) -> set[str]:
+    """The server's open descriptor numbers."""
+    return {path.name for path in Path(f"/proc/{server.ready['pid']}/fd").iterdir()}
+
+
+def read_in_vain(server: Server) -> int:
+    """Reads that found nothing: what an event of somebody else's would lead to."""
+    return int(server.counters()["syscalls"].get("read", {}).get("again", 0))
+
+
+def test_reused_descriptors_see_only_their_own_events(mechanism: str, docroot: Path) -> None:
+    """While the server sleeps, old connections get several events each and new ones queue up behind them.
+
+    With an accept limit of one, every closed descriptor goes to the next connection while events of its former owner
+    may still be on their way.
+    """
+    count = 40
+    binary = userver_process.build(sanitize=True)
+    with userver_process.start(mechanism, docroot=docroot, binary=binary, accept_limit=1) as server:
+        idle = len(descriptors(server))
+        for _ in range(2):
+            old = [Peer(server.host, server.port) for _ in range(count)]
+            server.counters_when("open_connections", count)
+            before = descriptors(server)
+            server.process.send_signal(signal.SIGSTOP)
+            new = []
+            for number, peer in enumerate(old):
+                peer.get("/large.bin", version="1.0")
+                new.append(Peer(server.host, server.port))
+                if number % 3 == 0:
+                    peer.finish_sending()
+                if number % 3 != 1:
+                    peer.reset()
+            server.process.send_signal(signal.SIGCONT)
+            for peer in old[1::3]:
+                assert peer.reply().body == FILES["large.bin"]
+                assert peer.closed()
+                peer.socket.close()
+            assert server.counters_when("open_connections", count)["open_connections"] == count
+            reused = len(descriptors(server) & before) - idle
+            assert reused > count // 2, "the test was to force reuse"
+            if mechanism not in ("rtsig", "io_uring"):
+                assert read_in_vain(server) == 0
+            for number, peer in enumerate(new):
+                peer.get("/1.bin" if number % 2 else "/dir00000/class0_0")
+            for number, peer in enumerate(new):
+                assert peer.reply().body == FILES["1.bin" if number % 2 else "dir00000/class0_0"]
+                peer.socket.close()
+            server.counters_when("open_connections", 0)
+        summary = server.stop()
+    assert summary["resets"] + summary["closed_by_server"] + summary["closed_by_peer"] == summary["accepted"]
+    assert summary["closed_by_peer"] >= 2 * count, "a new connection was not ended by its own peer"
+
+
+def test_the_server_drops_events_of_former_owners(docroot: Path) -> None:
+    """A mechanism that repeats every dead connection's events under the number's next owner (mechanisms/stale.c)."""
+    binary = userver_process.build(sanitize=True, extra=Path(__file__).parent / "mechanisms", name="extra")
+    with userver_process.start("stale", docroot=docroot, binary=binary) as server:
+        for _ in range(50):
+            with Peer(server.host, server.port) as peer:
+                server.counters_when("open_connections", 1)
+                peer.get("/1.bin")
+                assert peer.reply().body == b"x"
+                peer.finish_sending()
+                assert peer.closed()
+        assert read_in_vain(server) == 0
+        summary = server.stop()
+    assert summary["stale_events"] >= 45
+    assert (summary["closed_by_peer"], summary["resets"]) == (50, 0)
+
+
+def test_queued_signals_of_a_former_owner_are_dropped(docroot: Path) -> None:
+    """rtsig: signals carry no generation. One of the old connection is queued behind the accept of the new one."""
+    with userver_process.start("rtsig", docroot=docroot) as server:
+        for turn in range(20):
+            old = Peer(server.host, server.port)
+            server.counters_when("open_connections", 1)
+            time.sleep(0.01)
+            in_vain, before = read_in_vain(server), descriptors(server)
+            server.process.send_signal(signal.SIGSTOP)
+            old.get("/1.bin", version="1.0")  # closed by the server at once
+            new = Peer(server.host, server.port)
+            old.reset()
+            server.process.send_signal(signal.SIGCONT)
+            server.counters_when("resets", turn + 1)
+            assert server.counters_when("open_connections", 1)["open_connections"] == 1
+            time.sleep(0.01)
+            assert descriptors(server) == before, "the descriptor was to be reused"
+            assert read_in_vain(server) == in_vain + 1, "one read in vain belongs to every new connection, no more"
+            new.get("/1.bin")
+            assert new.reply().body == b"x"
+            new.socket.close()
+            server.counters_when("open_connections", 0)
+
+
+def storm(server: Server, seed: int, connections: int, idle_count: int, names: list[str]) -> dict[str, int]:
+    """Short connections in batches, well-behaved and not, beside idle ones; every reply is checked. How many."""
+    draw = random.Random(seed)
+    idle = [Peer(server.host, server.port) for _ in range(idle_count)]
+    done: dict[str, int] = {}
+    kinds = ["close", "half", "http10", "reset", "late reset", "partial", "pipeline"]
+    for start in range(0, connections, 100):
+        batch = []
+        for _ in range(min(100, connections - start)):
+            kind, name = draw.choice(kinds), draw.choice(names)
+            peer = Peer(server.host, server.port)
+            if kind == "partial":
+                peer.send(b"GET /f" + b"1" * draw.randrange(40))
+            else:
+                peer.get("/" + name, version="1.0" if kind == "http10" else "1.1")
+            if kind == "pipeline":
+                peer.get("/1.bin")
+            if kind == "half":
+                peer.finish_sending()
+            if kind in ("reset", "partial"):
+                peer.reset()
+            done[kind] = done.get(kind, 0) + 1
+            batch.append((kind, name, peer))
+        draw.shuffle(batch)
+        for kind, name, peer in batch:
+            if kind in ("reset", "partial"):
+                continue
+            assert peer.reply().body == name.encode(), kind
+            if kind == "pipeline":
+                assert peer.reply().body == b"x"
+            if kind in ("half", "http10"):
+                assert peer.closed()
+            if kind == "late reset":
+                peer.reset()
+            peer.socket.close()
+        idle[draw.randrange(idle_count)].get("/1.bin")  # one of them wakes up, and its reply waits until the end
+    for peer in idle:
+        peer.get("/" + names[0])
+        while (body := peer.reply().body) == b"x":
+            pass
+        assert body == names[0].encode()
+        peer.socket.close()
+    return done
+
+
+def check_storm(mechanism: str, folder: Path, connections: int, idle_count: int) -> None:
+    names = [f"f{number}" for number in range(200)]
+    for name in names:
+        (folder / name).write_text(name)
+    (folder / "1.bin").write_text("x")
+    binary = userver_process.build(sanitize=True)
+    with userver_process.start(mechanism, docroot=folder, binary=binary) as server:
+        done = storm(server, 20040601, connections, idle_count, names)
+        summary = server.counters_when("open_connections", 0, limit_s=20)
+        assert summary["open_connections"] == 0
+    assert sum(done.values()) == connections
+    ended = summary["closed_by_peer"] + summary["closed_by_server"] + summary["resets"]
+    assert summary["accepted"] == ended
+    assert connections + idle_count - done["reset"] - done["partial"] <= summary["accepted"] <= connections + idle_count
+    assert summary["closed_by_server"] >= done["http10"]
+
+
+def test_storm(mechanism: str, tmp_path: Path) -> None:
+    check_storm(mechanism, tmp_path, 2000, 200)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(600)
+def test_full_storm(mechanism: str, tmp_path: Path) -> None:
+    check_storm(mechanism, tmp_path, 20_000, 1000)
