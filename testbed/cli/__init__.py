@@ -77,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TestbedError as error:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the clean-up is done: one more would only spoil the exit code
         return _complain("interrupted", INTERRUPTED)
     return result if isinstance(result, int) else 0
 
