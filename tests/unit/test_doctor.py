@@ -175,3 +175,11 @@ def test_this_machines_settings_can_be_read() -> None:
     assert set(allowed) <= set(available)
     assert 0 <= kernel.steal_share(0.05) <= 1
     assert kernel.bridge_netfilter() in (True, False, None)
+
+
+def test_images_that_are_not_built_are_told(world: FakeRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.name = "docker"
+    monkeypatch.setattr(doctor, "_images_present", lambda: {"debian:bookworm-slim": True, "client": False})
+    found = findings()
+    assert found["image debian:bookworm-slim"].state == "ok"
+    assert (found["image client"].state, found["image client"].fix) == ("warn", "testbed build")
