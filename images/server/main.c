@@ -102,12 +102,20 @@ static void serve(const struct settings *settings, struct event *events, int roo
     }
 }
 
+static void check_available(const struct mechanism *mechanism)
+{
+    const char *reason = mechanism->probe ? mechanism->probe() : NULL;
+    char message[256];
+    snprintf(message, sizeof message, "mechanism %s is not available: %s", mechanism->name, reason ? reason : "");
+    if (reason)
+        fail(message, 0);
+}
+
 int main(int argc, char **argv)
 {
     struct settings settings = settings_parse(argc, argv);
     const struct mechanism *mechanism = settings.mechanism;
-    if (mechanism->probe && mechanism->probe())
-        fail(mechanism->probe(), 0);
+    check_available(mechanism);
     const char *untimed = settings.profile ? accounting_profile_start() : NULL;
     if (untimed)
         options_fail("--profile is not possible: %s", untimed);

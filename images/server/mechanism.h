@@ -58,7 +58,8 @@ struct mechanism {
     int (*open)(unsigned descriptors);
 
     /* Starts, changes and ends the interest in a descriptor (interest: READ, WRITE or both). 0, or -1 with errno.
-     * del() comes before the descriptor is closed; no event of `who` may be reported after it returns. */
+     * del() comes before the descriptor is closed. What was fetched before it may be reported after it, under its own
+     * generation, as the server will drop it. */
     int (*add)(struct identity who, unsigned interest);
     int (*mod)(struct identity who, unsigned interest);
     int (*del)(struct identity who);
