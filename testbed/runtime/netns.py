@@ -18,11 +18,14 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
+from testbed.link.routes import set_routes
+from testbed.link.steering import steer
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
+from testbed.project import images_folder
 from testbed.runtime import netns_groups, netns_holder, netns_state, netns_wiring
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
-from testbed.runtime.netns_state import NetworkRecord, NodeRecord, namespace_name, switch_name
+from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
 
 _TOOL_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 10.0
@@ -79,7 +82,7 @@ class NetnsRuntime:
             if other.prefixlen > 0 and other.overlaps(IPv4Network(network.subnet)):
                 raise UsageError(f"subnet {network.subnet} of network {network.name!r} is in use: {subnet} ({owner})")
         switch = switch_name(lab)
-        if not present and _namespace_path(switch).exists():
+        if not present and (netns_state.NAMESPACES / switch).exists():
             raise UsageError(
                 f"there is a network namespace {switch} already, which is not of this lab: choose another name"
             )
@@ -92,7 +95,7 @@ class NetnsRuntime:
 
     def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
         """Namespaces, the holder, then the node's interfaces: eth0, eth1 … in the order of its networks' names."""
-        programs = _programs_folder()
+        programs = images_folder() / "build"
         netns_holder.check_node(node, programs)
         lab, sharing = placed.lab, node.node.shares_network_of
         if any(record.placed.name == node.name for record in netns_state.nodes(lab)):
@@ -101,8 +104,8 @@ class NetnsRuntime:
         for name in node.addresses:
             if name not in known:
                 raise RuntimeFault(f"there is no network {name!r} in lab {lab!r}")
-        namespace = namespace_name(lab, sharing or node.name)
-        if _namespace_path(namespace).exists() != (sharing is not None):
+        namespace = netns_state.namespace_path(lab, node).name
+        if (netns_state.NAMESPACES / namespace).exists() != (sharing is not None):
             state = "is no node of this lab yet" if sharing else "is there already, and not of this lab"
             raise UsageError(f"node {node.name!r}: network namespace {namespace} {state}")
         record = NodeRecord(lab=lab, placed=node, namespace=namespace)
@@ -122,17 +125,26 @@ class NetnsRuntime:
             netns_wiring.plug_in(groups[0], switch_name(lab), namespace, node, known)
 
     def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
-        """The switch is there from the start; what is left to do is steering, and routes to emulated hosts."""
+        """The switch is there from the start: what is left is routes to emulated hosts, and steering if ``fast``."""
         for server in placed.with_role("server"):
-            routes = []
-            for client in placed.nodes:
-                if client.emulated_prefix is not None and set(client.addresses) & set(server.addresses):
-                    gateway, _ = placed.gateway_of(client, server)
-                    routes.append(f"route replace {client.emulated_prefix} via {gateway}")
-            if routes:
-                record = self._node(placed.lab, server.name)
-                netns_wiring.ip_batch(record.groups[0], record.namespace, *routes)
-        return Paths(True, False, "not steered yet")
+            routes = {
+                client.emulated_prefix: placed.gateway_of(client, server)[0]
+                for client in placed.nodes
+                if client.emulated_prefix is not None and set(client.addresses) & set(server.addresses)
+            }
+            set_routes(str(netns_state.namespace_path(placed.lab, server)), routes)
+        if not fast:
+            return Paths(True, False, "not asked for")
+        try:
+            for node in placed.nodes:
+                if node.cpuset is not None and node.addresses:
+                    interfaces = [f"eth{index}" for index in range(len(node.addresses))]
+                    namespace = str(netns_state.namespace_path(placed.lab, node))
+                    steer(namespace, interfaces, netns_wiring.cpu_numbers(node.cpuset))
+        except RuntimeFault as fault:
+            return Paths(True, False, str(fault))
+        unplaced = [node.name for node in placed.nodes if node.cpuset is None]
+        return Paths(True, not unplaced, f"no CPUs of their own: {', '.join(unplaced)}" if unplaced else "")
 
     def run(
         self, lab: str, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b""
@@ -196,7 +208,7 @@ class NetnsRuntime:
         for of in netns_state.labs() if lab is None else [lab]:
             labels = {"testbed.lab": of}
             for network in netns_state.networks(of):
-                state = "made" if _namespace_path(switch_name(of)).exists() else "gone"
+                state = "made" if (netns_state.NAMESPACES / switch_name(of)).exists() else "gone"
                 things.append(Made(of, "network", network.network.name, state, {}, labels))
             for node in netns_state.nodes(of):
                 state = "running" if netns_holder.alive(node.holder) else "exited"
@@ -220,7 +232,7 @@ class NetnsRuntime:
                 raise RuntimeFault(f"processes of lab {lab!r} do not end: {', '.join(map(str, sorted(left)))}")
             time.sleep(0.005)
         for namespace in namespaces:
-            if _namespace_path(namespace).exists():
+            if (netns_state.NAMESPACES / namespace).exists():
                 netns_wiring.delete_namespace(namespace)
         netns_state.forget(lab)
 
@@ -238,16 +250,8 @@ class NetnsRuntime:
 RUNTIMES.register("netns", NetnsRuntime)
 
 
-def _namespace_path(name: str) -> Path:
-    return Path("/run/netns") / name
-
-
 def _log_path(lab: str, node: str) -> Path:
     return netns_state.FOLDER / lab / f"{node}.log"
-
-
-def _programs_folder() -> Path:
-    return Path(__file__).resolve().parents[2] / "images" / "build"
 
 
 def _host_routes() -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from testbed.model.placed import PlacedNetwork, PlacedNode
 from testbed.model.value import Value
 
 FOLDER = Path("/run/testbed")
+NAMESPACES = Path("/run/netns")
 _STEM = "netns-"
 """Other files of a lab may stand in the same folder: only these are records."""
 
@@ -51,9 +52,9 @@ def switch_name(lab: str) -> str:
     return f"tb-{lab}"
 
 
-def namespace_name(lab: str, node: str) -> str:
-    """The network namespace of a node, as ``ip netns list`` shows it."""
-    return f"tb-{lab}-{node}"
+def namespace_path(lab: str, node: PlacedNode) -> Path:
+    """The network namespace of a node, its own or another node's, as ``ip netns list`` shows it."""
+    return NAMESPACES / f"tb-{lab}-{node.node.shares_network_of or node.name}"
 
 
 def lab_folder(lab: str) -> Path:

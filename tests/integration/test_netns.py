@@ -121,6 +121,14 @@ def test_emulated_hosts_are_routed_at_the_server(lab: Lab) -> None:
     assert f"via {client.addresses['net0']} dev eth0" in route
 
 
+def test_receiving_is_paid_by_the_receivers_cpus(lab: Lab) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU: nothing to steer to")
+    assert said(lab, "server", "cat /sys/class/net/eth0/queues/rx-0/rps_cpus").endswith("1")
+    assert lab.paths.switched
+    assert lab.paths.steered, lab.paths.reason
+
+
 def test_the_bridges_are_not_in_the_hosts_namespace(lab: Lab) -> None:
     here = {path.name for path in Path(DEVICE_NUMBERS).iterdir()}
     switch = subprocess.run(
