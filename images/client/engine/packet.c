@@ -273,6 +273,7 @@ static void packet_counters(struct engine *base, struct json *json)
     json_uint(json, "frames_received", engine->ring.received);
     json_uint(json, "ring_drops", engine->ring.drops);
     json_uint(json, "send_drops", engine->transmit.drops);
+    json_uint(json, "send_refusals", engine->transmit.refusals);
     json_uint(json, "retransmissions", counters->retransmissions);
     json_uint(json, "peer_retransmissions", counters->peer_retransmissions);
     json_uint(json, "resets_received", counters->resets_received);

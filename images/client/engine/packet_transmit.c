@@ -66,7 +66,7 @@ int transmit_flush(struct packet_transmit *transmit, uint64_t now_ns)
         if (errno != ENOBUFS && errno != EAGAIN)
             return -1;
         /* The frame is still here: it goes out after the pause. */
-        transmit->drops++;
+        transmit->refusals++;
         transmit->paused_until_ns = now_ns + PAUSE_NS;
         return 0;
     }

@@ -15,7 +15,8 @@ struct packet_transmit {
     uint32_t head, count; /* messages[head … count) wait to be sent */
     uint64_t paused_until_ns; /* the receiver's backlog was full */
     uint64_t sent;
-    uint64_t drops; /* refusals by the kernel (ENOBUFS), and frames for which there was no room here */
+    uint64_t refusals; /* by the kernel (ENOBUFS): the frame was kept, and sent after a pause */
+    uint64_t drops;    /* frames for which there was no room here */
     struct iovec *vectors;
     struct mmsghdr *messages;
 };
