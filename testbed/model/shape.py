@@ -6,7 +6,9 @@ it, ``up`` what it sends. Text ("20ms", profiles) is read by ``shape_text``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any, Literal
 
 from pydantic import ValidationInfo, field_validator, model_validator
@@ -55,6 +57,15 @@ def _in_range(field: str, value: Any) -> Any:
     if not low <= value <= high:
         raise ValueError(f"{text(value)} is out of range: from {text(low)} to {text(high)}")
     return value
+
+
+def jitter_quantile(distribution: Distribution, probability: float) -> float:
+    """The inverse of a jitter's distribution: a probability (0 to 1, both excluded) to jitters around the delay."""
+    if distribution == "uniform":
+        return 2 * probability - 1
+    if distribution == "normal":
+        return max(-4.0, min(4.0, NormalDist().inv_cdf(probability)))
+    return min(4.0, (math.pow(1 - probability, -1 / 3) - 1.5) * 4 / 3)
 
 
 class GilbertElliott(Value):

@@ -1,0 +1,88 @@
+"""The contract of a link backend: what puts a shape onto one direction of one endpoint, and nothing else.
+
+A backend is one file that registers itself. It changes and removes only what it made itself: a qdisc, a rule or an
+interface of somebody else is never touched, and stands in the way with its name. What it cannot do exactly it refuses
+by name before anything is changed. After ``apply`` the direction is shaped, or an error has been raised: never unshaped
+in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from testbed.model.shape import Direction, Shape
+from testbed.registry import Registry
+from testbed.runtime.base import Completed, Process
+
+
+class Place(Protocol):
+    """Where programs run that must be in an endpoint's network namespace (a namespace, or a container beside it)."""
+
+    def run(self, command: Sequence[str], timeout_s: float = 30.0) -> Completed:
+        """Run a program to its end. Raises RuntimeFault if it does not end in time."""
+        ...
+
+    def start(self, command: Sequence[str]) -> Process:
+        """Start a program. It outlives this process if nothing ends it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One interface of one node.
+
+    ``namespace`` is the path of its network namespace on this machine, None where it cannot be entered from here.
+    ``neighbours`` are the other endpoints of its network: what it sends arrives there, and a backend that works on the
+    receiver's side shapes it there.
+    """
+
+    node: str
+    network: str
+    interface: str
+    address: str
+    place: Place = field(compare=False)
+    namespace: str | None = None
+    neighbours: tuple[Endpoint, ...] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        """How messages name it."""
+        return f"{self.node} on {self.network}"
+
+
+class LinkBackend(Protocol):
+    """See the module's text. ``down`` is what the endpoint receives, ``up`` what it sends."""
+
+    name: str
+
+    def lack(self, endpoint: Endpoint) -> str | None:
+        """Why it cannot work at that endpoint at all, or None. Nothing is changed to find out."""
+        ...
+
+    def refuse(self, shape: Shape) -> str | None:
+        """What of the shape it cannot do exactly, by name, or None."""
+        ...
+
+    def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
+        """Shape the direction; an earlier shape of this backend there is replaced without a gap.
+
+        Raises UsageError for what it refuses or what stands in the way, RuntimeFault when the kernel fails.
+        """
+        ...
+
+    def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
+        """What is really set there, as the kernel or the program says; None when this backend has set nothing.
+
+        Raises RuntimeFault when it has set something that does not work any more.
+        """
+        ...
+
+    def remove(self, endpoint: Endpoint, direction: Direction) -> None:
+        """Remove what this backend made there; fine if there is nothing."""
+        ...
+
+
+BACKENDS: Registry[LinkBackend] = Registry("link backend", "testbed.link")
+"""Backends by name."""
