@@ -1,0 +1,162 @@
+"""The lab's own switch: a network namespace with one plain bridge per network; the host-side veth ends move into it.
+
+An engine's bridge stands in the host's namespace, where br_netfilter shows every frame to iptables and to connection
+tracking. Here nothing does. Addresses, names and everything that the engine knows of its networks stay as they are, and
+removing a container removes its veth as usual.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from testbed.errors import RuntimeFault
+from testbed.link.enter import inside
+
+_CLONE_NEWNET = 0x40000000
+_MS_BIND = 4096
+_MNT_DETACH = 2
+_FOLDER = Path("/run/netns")
+"""Where iproute2 keeps named namespaces: ours show in ``ip netns list``."""
+
+_PREFIX, _SUFFIX = "tb-", ".switch"
+"""No lab or node has a dot in its name, so no other namespace of ours has such a name."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """One interface of a node, as seen from inside: its name there, and the index of its other end, on the host."""
+
+    interface: str
+    host_index: int
+
+
+def switch_name(lab: str) -> str:
+    """The name of a lab's switch namespace."""
+    return f"{_PREFIX}{lab}{_SUFFIX}"
+
+
+def ports(namespace: str, addresses: Sequence[str]) -> dict[str, Port]:
+    """The veth interfaces of a namespace that carry these addresses: address → port.
+
+    Taken from netlink: names differ between engines, and /sys shows the host's interfaces. Raises RuntimeFault when an
+    address is on no veth: then the namespace is not that of the node.
+    """
+    found = inside(namespace, _veth_ports)
+    missing = [address for address in addresses if address not in found]
+    if missing:
+        raise RuntimeFault(f"no veth in {namespace} has the address {missing[0]}")
+    return {address: found[address] for address in addresses}
+
+
+def _veth_ports() -> dict[str, Port]:
+    with IPRoute() as route:
+        links = {link["index"]: link for link in route.get_links()}
+        found = {}
+        for entry in route.get_addr(family=2):
+            link = links[entry["index"]]
+            if _kind(link) == "veth" and link.get_attr("IFLA_LINK"):
+                port = Port(link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_LINK"))
+                found[entry.get_attr("IFA_ADDRESS")] = port
+        return found
+
+
+def _kind(link: object) -> str | None:
+    return link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND")  # type: ignore[attr-defined,no-any-return]  # a netlink message
+
+
+def lay(lab: str, members: Mapping[str, Sequence[int]], bridges: Mapping[str, str]) -> None:
+    """Make the switch and move the ends in: ``members`` maps a network to host-side indices, ``bridges`` to the name
+    of the bridge on which they must now be. Nothing is moved that is not a veth on that bridge. Raises RuntimeFault.
+    """
+    create_namespace(switch_name(lab))
+    path = str(_FOLDER / switch_name(lab))
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with IPRoute() as route:
+            for network, indices in members.items():
+                _check_and_move(route, network, indices, bridges[network], descriptor)
+    finally:
+        os.close(descriptor)
+    inside(path, lambda: _bridge(members))
+
+
+def _check_and_move(route: IPRoute, network: str, indices: Sequence[int], bridge: str, namespace: int) -> None:
+    master = route.link_lookup(ifname=bridge)
+    links = {link["index"]: link for link in route.get_links()}
+    for index in indices:
+        link = links.get(index)
+        if link is None or _kind(link) != "veth" or not master or link.get_attr("IFLA_MASTER") != master[0]:
+            raise RuntimeFault(f"interface {index} is no veth on the bridge of network {network}: it is not moved")
+    for index in indices:
+        route.link("set", index=index, net_ns_fd=namespace)
+
+
+def _bridge(members: Mapping[str, Sequence[int]]) -> None:
+    """In the switch namespace: one bridge a network; the ends keep their indices when they come in."""
+    with IPRoute() as route:
+        route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
+        here = {link.get_attr("IFLA_IFNAME"): link["index"] for link in route.get_links() if _kind(link) == "veth"}
+        by_index = set(here.values())
+        for number, indices in enumerate(members.values()):
+            name = f"bridge{number}"
+            route.link("add", ifname=name, kind="bridge", br_forward_delay=0, br_stp_state=0, br_mcast_snooping=0)
+            bridge = route.link_lookup(ifname=name)[0]
+            route.link("set", index=bridge, state="up")
+            for index in indices:
+                if index not in by_index:
+                    raise RuntimeFault(f"interface {index} did not arrive in the switch under its own number")
+                route.link("set", index=index, master=bridge)
+                route.link("set", index=index, state="up")
+
+
+def create_namespace(name: str) -> None:
+    """Make a named network namespace, as ``ip netns add`` does. Raises RuntimeFault."""
+    _FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = _FOLDER / name
+    errors: list[str] = []
+
+    def make() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0))
+        except OSError as error:
+            errors.append(f"{path}: {error.strerror}")
+            return
+        own = f"/proc/self/task/{threading.get_native_id()}/ns/net".encode()
+        if libc.unshare(_CLONE_NEWNET) != 0 or libc.mount(own, str(path).encode(), b"none", _MS_BIND, None) != 0:
+            errors.append(os.strerror(ctypes.get_errno()))
+            path.unlink()
+
+    thread = threading.Thread(target=make, name="new namespace")
+    thread.start()
+    thread.join()
+    if errors:
+        raise RuntimeFault(f"network namespace {name} cannot be made: {errors[0]}")
+
+
+def remove_namespace(name: str) -> None:
+    """Remove a named network namespace; fine if there is none."""
+    path = _FOLDER / name
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.umount2(
+        str(path).encode(), _MNT_DETACH
+    )  # fails where a crash came before the mount: then only the file is left
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+def namespaces() -> list[str]:
+    """Labs of which a switch namespace stands."""
+    if not _FOLDER.is_dir():
+        return []
+    names = [path.name for path in _FOLDER.iterdir()]
+    ours = [name for name in names if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]
+    return sorted(name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for name in ours)

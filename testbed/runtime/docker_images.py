@@ -1,0 +1,196 @@
+"""Images of the nodes, and the base image that they stand on.
+
+A tag is made of the sources: ``testbed/server:3f2a…``. What has not changed is not built again, several source trees
+side by side do not disturb each other, and a result that names the tag names the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from testbed.errors import EnvironmentLack, RunError
+from testbed.project import images_folder
+from testbed.runtime.docker_engine import connect
+
+BASE_IMAGE = "debian:bookworm-slim"
+_SUITE = "bookworm"
+_DEBOOTSTRAP = """
+folder=$(mktemp -d) && debootstrap --variant=minbase "$0" "$folder" >&2 && tar -C "$folder" -c .
+status=$?; rm -rf "$folder"; exit $status
+"""
+_SHARED = ("Makefile", "common")
+"""What every program is built with, beside its own folder."""
+
+_PULL_SILENCE_S = 15.0
+"""A registry that says nothing for so long is taken for one that cannot be reached."""
+
+Say = Callable[[str], None]
+
+
+def build(progress: Say) -> dict[str, str]:
+    """Build the base image and the images of our programs where they are missing; returns name → tag.
+
+    Raises EnvironmentLack without an engine or the means for a base image, RunError with the build's last words.
+    """
+    client = connect()
+    ensure_base_image(client, progress)
+    return {name: ensure_image(client, name, progress) for name in program_images()}
+
+
+def program_images() -> list[str]:
+    """Folders of ``images/`` with a Dockerfile and programs of our own. Other images are built when they are used."""
+    folders = (path.parent for path in images_folder().glob("*/Dockerfile"))
+    return sorted(folder.name for folder in folders if any(folder.glob("*.c")))
+
+
+def ensure_image(client: docker.DockerClient, build_from: str, progress: Say) -> str:
+    """The tag of the image of a folder (below ``images/``, or an absolute path), built if it is missing."""
+    tag = image_tag(build_from)
+    try:
+        client.images.get(tag)
+    except ImageNotFound:
+        ensure_base_image(client, progress)
+        began = time.monotonic()
+        progress(f"building {tag}")
+        _build(client, _context(build_from), _dockerfile(build_from), tag)
+        progress(f"built {tag} in {time.monotonic() - began:.1f} s")
+    return tag
+
+
+def image_tag(build_from: str) -> str:
+    """The tag that the present sources have."""
+    digest = hashlib.sha256()
+    for name, path in _context(build_from):
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return f"testbed/{Path(build_from).name}:{digest.hexdigest()[:12]}"
+
+
+def _folder(build_from: str) -> Path:
+    folder = images_folder() / build_from  # an absolute path stays as it is
+    if not (folder / "Dockerfile").is_file():
+        raise EnvironmentLack(f"{folder} has no Dockerfile", "name a folder that has one")
+    return folder
+
+
+def _context(build_from: str) -> list[tuple[str, Path]]:
+    """The files that a build sees, as (name in the context, file), sorted."""
+    folder = _folder(build_from)
+    images = images_folder()
+    if folder.parent != images:
+        return sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    roots = [images / name for name in _SHARED] + [folder]
+    files = [path for root in roots for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()]
+    return sorted((path.relative_to(images).as_posix(), path) for path in files)
+
+
+def _dockerfile(build_from: str) -> str:
+    folder = _folder(build_from)
+    return f"{folder.name}/Dockerfile" if folder.parent == images_folder() else "Dockerfile"
+
+
+def _build(client: docker.DockerClient, files: list[tuple[str, Path]], dockerfile: str, tag: str) -> None:
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        for name, path in files:
+            archive.add(path, name, recursive=False)
+    context.seek(0)
+    said: list[str] = []
+    try:
+        for event in client.api.build(
+            fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, rm=True, forcerm=True, decode=True
+        ):
+            said += [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
+            if "error" in event:
+                raise RunError(f"building {tag} failed: {event['error']}; its last words: {' | '.join(said[-3:])}")
+    except APIError as error:
+        raise RunError(f"building {tag} failed: {error.explanation}") from None
+
+
+def ensure_base_image(client: docker.DockerClient, progress: Say) -> None:
+    """Have the base image: it is there, or a registry gives it, or it is made from Debian's packages."""
+    try:
+        client.images.get(BASE_IMAGE)
+    except ImageNotFound:
+        pass
+    else:
+        return
+    progress(f"pulling {BASE_IMAGE}")
+    reason = _pull(client)
+    if reason:
+        progress(f"no registry gives {BASE_IMAGE} ({reason}): making it from Debian's packages")
+        _bootstrap(client, progress)
+
+
+def _pull(client: docker.DockerClient) -> str:
+    """Pull it; "" or why not. A registry that does not answer is left alone: its thread ends with the program."""
+    last_sign = [time.monotonic()]
+    outcome: list[str] = []
+
+    def pull() -> None:
+        try:
+            for event in _pull_events(client):
+                last_sign[0] = time.monotonic()
+                if "error" in event:
+                    outcome.append(str(event["error"]))
+                    return
+            outcome.append("")
+        except (APIError, docker.errors.DockerException, OSError) as error:
+            outcome.append(str(getattr(error, "explanation", None) or error))
+
+    thread = threading.Thread(target=pull, name="pull", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+        if time.monotonic() - last_sign[0] > _PULL_SILENCE_S:
+            return f"nothing for {_PULL_SILENCE_S:g} s"
+    return outcome[0].splitlines()[0] if outcome[0] else ""
+
+
+def _pull_events(client: docker.DockerClient) -> Iterator[dict[str, Any]]:
+    repository, tag = BASE_IMAGE.split(":")
+    events: Iterator[dict[str, Any]] = client.api.pull(repository, tag=tag, stream=True, decode=True)
+    return events
+
+
+def _bootstrap(client: docker.DockerClient, progress: Say) -> None:
+    """Make the base image with mmdebstrap, or with debootstrap, and import it."""
+    began = time.monotonic()
+    if shutil.which("mmdebstrap"):
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", _SUITE, "-"]
+    elif shutil.which("debootstrap"):
+        command = ["sh", "-c", _DEBOOTSTRAP, _SUITE]
+    else:
+        raise EnvironmentLack(
+            f"there is no {BASE_IMAGE}, no registry gives it, and nothing here can make it",
+            "apt-get install mmdebstrap (Debian, Ubuntu), or docker pull debian:bookworm-slim where a registry answers",
+        )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as making:
+        words: list[bytes] = []
+        listener = threading.Thread(target=lambda: words.extend(making.stderr or ()), daemon=True)
+        listener.start()
+        repository, tag = BASE_IMAGE.split(":")
+        image = f"{repository}:{tag}-in-the-making"
+        client.api.import_image_from_stream(making.stdout, repository=repository, tag=f"{tag}-in-the-making")
+        status = making.wait()
+        listener.join(5)
+    if status != 0:
+        # A stream that was cut short may have been imported all the same.
+        client.images.remove(image, force=True)
+        last = words[-1].decode(errors="replace").strip() if words else f"status {status}"
+        raise RunError(f"{command[0]} could not make the base image: {last}")
+    client.images.get(image).tag(repository, tag)
+    client.images.remove(image)
+    progress(f"made {BASE_IMAGE} in {time.monotonic() - began:.0f} s")

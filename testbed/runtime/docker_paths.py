@@ -1,0 +1,96 @@
+"""How frames travel between containers: the fast path and the routes to emulated hosts, laid from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from testbed.errors import EnvironmentLack, RuntimeFault
+from testbed.link import routes as link_routes
+from testbed.link import steering, switch
+from testbed.model.placed import PlacedTopology
+from testbed.runtime.docker_images import image_tag
+
+_HELPER_IMAGE = "link"
+"""Has iproute2; the servers' own images stay untouched."""
+
+
+def emulated_routes(placed: PlacedTopology) -> dict[str, dict[str, str]]:
+    """Server → prefix of emulated hosts → the client's address through which that server reaches it."""
+    routed: dict[str, dict[str, str]] = {}
+    for server in placed.with_role("server"):
+        routed[server.name] = {}
+        for node in placed.nodes:
+            shared = [network for network in node.addresses if network in server.addresses]
+            if node.emulated_prefix is not None and shared:
+                routed[server.name][node.emulated_prefix] = node.addresses[shared[0]]
+    return routed
+
+
+def not_here(pid: int, container: str) -> str:
+    """Why a container's process cannot be reached from here; "" if it is that process."""
+    try:
+        groups = Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        groups = ""
+    return "" if container in groups else "the engine's containers are not on this machine"
+
+
+def route(pids: Mapping[str, int], routed: Mapping[str, Mapping[str, str]]) -> None:
+    """Set the routes in the servers' namespaces."""
+    for server, routes in routed.items():
+        link_routes.set_routes(_namespace(pids[server]), routes)
+
+
+def route_by_helper(client: docker.DockerClient, lab: str, server: str, routes: Mapping[str, str]) -> None:
+    """Set them by a container that shares the server's network. Raises EnvironmentLack if its image is missing."""
+    tag = image_tag(_HELPER_IMAGE)
+    batch = "\n".join(link_routes.route_commands(routes))
+    try:
+        client.containers.run(
+            tag,
+            ["sh", "-c", 'echo "$0" | ip -batch -', batch],
+            network_mode=f"container:{server}",
+            cap_drop=["ALL"],
+            cap_add=["NET_ADMIN"],
+            labels={"testbed.lab": lab, "testbed.node": "routes"},
+            remove=True,
+            stderr=True,
+        )
+    except ImageNotFound:
+        raise EnvironmentLack(f"the engine has no image {tag}", "testbed build") from None
+    except docker.errors.ContainerError as error:
+        raise RuntimeFault(f"routes to the emulated hosts: {error.stderr!r}") from None
+    except APIError as error:
+        raise RuntimeFault(f"routes to the emulated hosts: {error.explanation}") from None
+
+
+def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapping[str, str]) -> None:
+    """Move the host-side ends into the lab's switch, and steer receiving to each node's CPUs."""
+    members: dict[str, list[int]] = {network.name: [] for network in placed.networks}
+    for node in placed.nodes:
+        if not node.addresses:
+            continue
+        namespace = _namespace(pids[node.name])
+        ports = switch.ports(namespace, list(node.addresses.values()))
+        for network, address in node.addresses.items():
+            members[network].append(ports[address].host_index)
+        if node.cpuset is not None:
+            steering.steer(namespace, [port.interface for port in ports.values()], cpu_numbers(node.cpuset))
+    switch.lay(placed.lab, members, bridges)
+
+
+def _namespace(pid: int) -> str:
+    return f"/proc/{pid}/ns/net"
+
+
+def cpu_numbers(cpuset: str) -> tuple[int, ...]:
+    """ "0-1,3" → (0, 1, 3)."""
+    numbers: list[int] = []
+    for part in cpuset.split(","):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return tuple(numbers)
