@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "http.h"
+#include "memory.h"
 
 #define PAGE 4096 /* each file starts a page, as on a disk: a small file is one fragment of one page */
 #define DIRECTORY_DEPTH 32
@@ -27,6 +28,7 @@ static struct {
     size_t slot_count;
     uint64_t content_bytes;
     size_t root_length;
+    uint64_t available; /* bytes of memory when the reading began */
     char error[512];
 } cache = {.memory = -1};
 
@@ -120,6 +122,13 @@ static int add_file(const char *path, off_t length)
     return 0;
 }
 
+static int too_large(const char *path)
+{
+    snprintf(cache.error, sizeof cache.error, "the document root does not fit into memory: %llu MiB are free, and it has more up to %s",
+             (unsigned long long)(cache.available >> 20), path);
+    return -1;
+}
+
 static int visit(const char *path, const struct stat *status, int kind, struct FTW *place)
 {
     (void)place;
@@ -131,6 +140,8 @@ static int visit(const char *path, const struct stat *status, int kind, struct F
         snprintf(cache.error, sizeof cache.error, "path too long to be requested: %s", path);
         return -1;
     }
+    if ((uint64_t)status->st_size > cache.available - (uint64_t)cache.end)
+        return too_large(path);
     int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (from < 0)
         return failed("cannot open", path);
@@ -169,6 +180,7 @@ int cache_open(const char *docroot)
     if (!root)
         return failed("document root", docroot);
     cache.root_length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+    cache.available = memory_available();
     cache.memory = memfd_create("userver cache", MFD_CLOEXEC);
     int result = cache.memory < 0 ? failed("cannot make a memory file for", docroot) : nftw(root, visit, DIRECTORY_DEPTH, FTW_PHYS);
     if (result != 0 && !cache.error[0])

@@ -120,6 +120,11 @@ static void check_readiness(void)
         CHECK(read(ends[0], &byte, 1) == 1);
         CHECK(mechanism->mod(who, EVENT_WRITE) == 0 && mechanism->mod(who, EVENT_READ) == 0); /* the last one counts */
         CHECK(!reported(who, ~0u, QUIET_MS));
+        STEP();
+        CHECK(mechanism->mod(who, EVENT_WRITE) == 0); /* the kernel was asked, and has not answered: it is asked anew */
+        CHECK(reported(who, EVENT_WRITE, LONG_MS));
+        CHECK(mechanism->mod(who, EVENT_READ) == 0);
+        CHECK(!reported(who, ~0u, QUIET_MS));
     }
     STEP();
     close(ends[1]);
@@ -143,6 +148,23 @@ static void check_failure(void)
     CHECK(reported(who, EVENT_READ, LONG_MS)); /* a reset is met by whatever is waited for */
     leave(who);
     close(ends[0]);
+}
+
+/* Nothing of the mechanism may keep a deleted connection open: its peer sees the close. */
+static void check_close(void)
+{
+    int ends[2];
+    char byte;
+    struct timeval limit = {.tv_sec = LONG_MS / 1000};
+    connect_pair(ends);
+    STEP();
+    struct identity who = enter(ends[0], 5, EVENT_READ);
+    (void)reported(who, 0, QUIET_MS); /* so that the kernel watches it */
+    leave(who);
+    close(ends[0]);
+    CHECK(setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    CHECK(read(ends[1], &byte, 1) == 0);
+    close(ends[1]);
 }
 
 /* The number of a deleted registration belongs to another connection at once, before any wait. */
@@ -231,6 +253,7 @@ int main(int argc, char **argv)
     CHECK(mechanism->open(DESCRIPTORS) == 0);
     check_readiness();
     check_failure();
+    check_close();
     for (int variant = 0; variant < 4; variant++)
         check_reuse(variant & 1, variant & 2);
     check_waiting();

@@ -45,11 +45,16 @@ def test_docroot_is_required() -> None:
 
 
 def test_what_cannot_be_served_is_an_error_line(docroot: Path, tmp_path: Path) -> None:
+    huge = tmp_path / "huge"
+    huge.mkdir()
+    with (huge / "file").open("wb") as file:
+        file.truncate(1 << 42)  # a hole: takes no space
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = str(other.getsockname()[1])
         for flags, message in (
             (["--docroot", str(tmp_path / "none")], "No such file"),
             (["--docroot", __file__], "Not a directory"),
+            (["--docroot", str(huge)], "does not fit into memory"),
             (
                 ["--docroot", str(docroot), "--bind", "127.0.0.1", "--port", taken],
                 f"127.0.0.1:{taken}: Address already",
