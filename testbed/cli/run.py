@@ -19,6 +19,8 @@ from testbed.errors import RunError, UsageError
 from testbed.figures.draw import draw_figures
 from testbed.model.record import Verdict
 from testbed.model.scenario import Scenario
+from testbed.runtime import docker_images, netns_programs
+from testbed.runtime.choose import choose
 from testbed.store.reading import Run
 from testbed.topology.compose import load_compose
 
@@ -50,7 +52,7 @@ from testbed.topology.compose import load_compose
 @click.option("--retry-invalid", is_flag=True, help="With --resume: also run again what is not valid.")
 @click.option("--require-valid", is_flag=True, help="End with status 1 if a point is not valid.")
 @click.option("--dry-run", is_flag=True, help="Print the points and the time they need, and do nothing.")
-@click.option("--build", "build_first", is_flag=True, help="Build the images first where they are missing.")
+@click.option("--build", "build_first", is_flag=True, help="Build images or programs first where they are missing.")
 @_options.lab
 @_options.runtime
 @_options.topology_file
@@ -129,10 +131,11 @@ def _print_plan(scenario: Scenario, profile: str, seed: int) -> None:
 
 
 def _build(runtime: str) -> None:
-    if runtime in ("auto", "docker"):
-        from testbed.runtime.docker_images import build  # here, so that other runtimes do without the docker SDK
-
-        build(_progress.say)
+    """What the nodes of the chosen runtime run: images, or the programs alone."""
+    if choose(runtime).name == "netns":
+        netns_programs.build(_progress.say)
+    else:
+        docker_images.build(_progress.say)
 
 
 @contextmanager

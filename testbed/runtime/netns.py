@@ -21,11 +21,12 @@ from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
 from testbed.link.steering import steer
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
-from testbed.project import images_folder
 from testbed.runtime import netns_groups, netns_holder, netns_state, netns_wiring
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
+from testbed.runtime.netns_programs import programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
+from testbed.topology.host import host_routes
 
 _TOOL_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 10.0
@@ -66,7 +67,7 @@ class NetnsRuntime:
 
     def taken_subnets(self) -> Mapping[str, str]:
         """The host's routes, and the networks of all labs of this runtime."""
-        taken = dict(_host_routes())
+        taken = host_routes()
         for lab in netns_state.labs():
             for record in netns_state.networks(lab):
                 taken[record.network.subnet] = f"network {record.network.name} of lab {lab}"
@@ -95,7 +96,7 @@ class NetnsRuntime:
 
     def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
         """Namespaces, the holder, then the node's interfaces: eth0, eth1 … in the order of its networks' names."""
-        programs = images_folder() / "build"
+        programs = programs_folder()
         netns_holder.check_node(node, programs)
         lab, sharing = placed.lab, node.node.shares_network_of
         if any(record.placed.name == node.name for record in netns_state.nodes(lab)):
@@ -252,16 +253,6 @@ RUNTIMES.register("netns", NetnsRuntime)
 
 def _log_path(lab: str, node: str) -> Path:
     return netns_state.FOLDER / lab / f"{node}.log"
-
-
-def _host_routes() -> Mapping[str, str]:
-    routes = {}
-    for line in netns_wiring.tool("", "ip", "-4", "route", "show", "table", "all").splitlines():
-        words = line.split()
-        target = words[1] if words[0] in ("local", "broadcast", "unreachable", "blackhole") else words[0]
-        if target != "default" and "dev" in words:
-            routes[str(IPv4Network(target, strict=False))] = f"route via {words[words.index('dev') + 1]}"
-    return routes
 
 
 def _hosts(placed: PlacedTopology, node: PlacedNode) -> str:

@@ -1,0 +1,41 @@
+"""The project's programs for nodes without an engine: built on this machine by the same Makefile as in the images."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from testbed.errors import EnvironmentLack, RunError
+from testbed.project import images_folder
+
+Say = Callable[[str], None]
+_TIMEOUT_S = 300.0
+
+
+def programs_folder() -> Path:
+    """Where the built programs are, or would be."""
+    return images_folder() / "build"
+
+
+def build(progress: Say) -> None:
+    """Build what is missing or older than its sources.
+
+    Raises EnvironmentLack without make and a compiler, RunError with the compiler's last words.
+    """
+    missing = [name for name in ("make", "cc") if shutil.which(name) is None]
+    if missing:
+        raise EnvironmentLack(
+            f"{', '.join(missing)}: not installed: the programs cannot be built", "apt-get install make gcc libc6-dev"
+        )
+    progress(f"building the programs in {programs_folder()}")
+    done = subprocess.run(
+        ["make", "--directory", str(images_folder()), "--jobs", "2"],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RunError("the programs cannot be built: " + " | ".join(done.stderr.strip().splitlines()[-3:]))
