@@ -16,6 +16,7 @@ from testbed.engine.finding import Finding, State
 from testbed.engine.inside import probe_inside
 from testbed.engine.kernel import Trial
 from testbed.errors import EnvironmentLack, TestbedError
+from testbed.runtime import docker_engine, docker_images
 from testbed.runtime.base import Runtime
 from testbed.runtime.choose import choose
 
@@ -24,6 +25,8 @@ _FAILURES = (TestbedError, OSError, ValueError, LookupError, subprocess.Subproce
 
 _STEAL_WATCH_S = 0.5
 _STEAL_LIMIT = 0.02
+
+BASE = docker_images.BASE_IMAGE
 
 Probe = Callable[[], Iterable[Finding]]
 
@@ -174,4 +177,19 @@ def _congestion_control() -> Iterator[Finding]:
 
 
 def _images(runtime: Runtime) -> Iterator[Finding]:
-    yield from ()
+    if runtime.name != "docker":
+        return
+    for image, there in _images_present().items():
+        if there:
+            yield Finding(
+                f"image {image}", "ok", "is there, made of the present sources" if image != BASE else "is there"
+            )
+        else:
+            yield Finding(f"image {image}", "warn", "is not there yet", "testbed build")
+
+
+def _images_present() -> dict[str, bool]:
+    """The base image and those of the programs: whether the engine has them as the present sources make them."""
+    tags = {tag for image in docker_engine.connect().images.list() for tag in image.tags}
+    ours = {name: docker_images.image_tag(name) in tags for name in docker_images.program_images()}
+    return {BASE: BASE in tags, **ours}

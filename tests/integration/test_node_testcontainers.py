@@ -10,8 +10,10 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from docker.types import Mount
 from testcontainers.core.container import DockerContainer
 
 from testbed.errors import EnvironmentLack
@@ -37,11 +39,24 @@ def image() -> str:
 @pytest.fixture(scope="module")
 def node(image: str) -> Iterator[DockerContainer]:
     """The server as the world has it: no capabilities, a read-only root, the documents on a tmpfs."""
-    container = DockerContainer(image, cap_drop=["ALL"], read_only=True, tmpfs={"/srv": "", "/tmp": ""})
+    mounts = [Mount(target=folder, source=None, type="tmpfs") for folder in ("/srv", "/tmp")]
+    container = DockerContainer(image, cap_drop=["ALL"], read_only=True, mounts=mounts)
     with container.with_command("sleep infinity").with_exposed_ports(PORT) as started:
         made = started.exec(["sh", "-c", f"head -c {len(BODY)} /dev/zero | tr '\\0' x > /srv/1.bin"])
         assert made.exit_code == 0, made.output
         yield started
+
+
+def wait_for_line(node: DockerContainer, kind: str) -> dict[str, Any]:
+    """The line of that type that the server printed."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for text in node.exec(["cat", "/tmp/out"]).output.decode().splitlines():
+            line: dict[str, Any] = json.loads(text)
+            if line["type"] == kind:
+                return line
+        time.sleep(0.02)
+    raise AssertionError(node.exec(["cat", "/tmp/err"]).output)
 
 
 @pytest.fixture(scope="module", params=["select", "epoll-lt"])
@@ -51,15 +66,11 @@ def server(node: DockerContainer, request: pytest.FixtureRequest) -> Iterator[tu
     arguments = f"--mech {mechanism} --bind 0.0.0.0 --port {PORT} --docroot /srv --accept-limit inf --backlog 128"
     script = f"userver {arguments} --max-connections 100 > /tmp/out 2> /tmp/err & echo $! > /tmp/pid"
     assert node.exec(["sh", "-c", script]).exit_code == 0
-    deadline = time.monotonic() + 10
-    while b'"ready"' not in node.exec(["cat", "/tmp/out"]).output:
-        assert time.monotonic() < deadline, node.exec(["cat", "/tmp/err"]).output
-        time.sleep(0.02)
+    wait_for_line(node, "ready")
     yield node.get_container_host_ip(), int(node.get_exposed_port(PORT))
-    ended = node.exec(["sh", "-c", "kill -TERM $(cat /tmp/pid); while kill -0 $(cat /tmp/pid); do sleep 0.02; done"])
-    assert ended.exit_code in (0, 1)
-    summary = json.loads(node.exec(["tail", "-n", "1", "/tmp/out"]).output)
-    assert (summary["type"], summary["mechanism"]) == ("summary", mechanism)
+    assert node.exec(["sh", "-c", "kill -TERM $(cat /tmp/pid)"]).exit_code == 0
+    summary = wait_for_line(node, "summary")
+    assert summary["mechanism"] == mechanism
     assert summary["replies"] >= 2
 
 
