@@ -155,5 +155,6 @@ int load_run(struct load *load, const volatile sig_atomic_t *stop)
 void load_close(struct load *load)
 {
     think_close(&load->thinking);
+    sessions_free(&load->sessions);
     free(load->runs);
 }

@@ -124,9 +124,10 @@ int main(int argc, char **argv)
         .arrival = arrival_find("deterministic"), .seed = 1, .warm_up_ns = NS_PER_S, .window_ns = 5 * NS_PER_S, .timeout_ns = 10 * NS_PER_S};
     parse_flags(argc, argv, &flags);
     if (flags.uri)
-        sessions_from_uri(&load.sessions, flags.uri, flags.target.target_text);
+        batch_add_request(session_add_batch(sessions_add(&load.sessions), 0),
+                          &(struct request){.method = "GET", .uri = flags.uri, .host = flags.target.target_text});
     else
-        sessions_from_trace(&load.sessions, flags.sessions, flags.target.target_text);
+        sessions_read_trace(&load.sessions, flags.sessions, flags.target.target_text);
     load.settings.start_at_ns = flags.start_at;
     load.settings.most_in_flight = flags.target.engine.most_connections = most_connections(&flags);
     program_prepare();

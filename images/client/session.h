@@ -13,27 +13,36 @@
 #include <stdint.h>
 
 struct batch {
-    const char *text; /* the requests, one after the other */
+    char *text; /* the requests, one after the other */
     uint32_t length;
     uint32_t requests;
-    const bool *heads; /* which of them are HEAD: their replies have no body */
+    bool *heads; /* which of them are HEAD: their replies have no body */
     uint64_t think_ns; /* before it */
 };
 
 struct session {
-    const struct batch *batches;
+    struct batch *batches;
     uint32_t count;
 };
 
 struct session_list {
     struct session *sessions;
     uint32_t count;
-    uint32_t most_batches;
 };
 
-/* One session of one GET. */
-void sessions_from_uri(struct session_list *list, const char *uri, const char *host);
-/* Reads a trace; a fault ends the program with one line naming file and line, status 2. */
-void sessions_from_trace(struct session_list *list, const char *path, const char *host);
+struct request {
+    const char *method, *uri, *host;
+    const char *body; /* NULL: none */
+    size_t body_length;
+};
+
+/* Building a list; memory that runs out ends the program. The list starts as zeros. */
+struct session *sessions_add(struct session_list *list);
+struct batch *session_add_batch(struct session *session, uint64_t think_ns);
+void batch_add_request(struct batch *batch, const struct request *request);
+void sessions_free(struct session_list *list);
+
+/* session_trace.c: reads a trace; a fault ends the program with one line naming file and line, status 2. */
+void sessions_read_trace(struct session_list *list, const char *path, const char *host);
 
 #endif

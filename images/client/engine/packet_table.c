@@ -1,14 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/address_pairs.h"
 #include "engine/packet_tcp.h"
 
-enum {
-    FIRST_PORT = 1024,
-    PORTS = 65536 - FIRST_PORT,
-    PAIR_TRIES = 4096,   /* pairs looked at before giving up: far more than are ever in use side by side */
-    PAIR_TICK_NS = 8000, /* a new process begins where one with 125,000 connections/s would have come to by now */
-};
+enum { PAIR_TRIES = 4096 }; /* pairs looked at before giving up: far more than are ever in use side by side */
 
 static uint32_t bucket_of(const struct packet_engine *engine, uint32_t host, uint16_t port)
 {
@@ -30,8 +26,7 @@ int table_open(struct packet_engine *engine)
         return -1;
     memset(engine->buckets, 0xff, buckets * sizeof *engine->buckets);
     engine->bucket_mask = buckets - 1;
-    /* Where a former process left off, so that a server's TIME_WAIT and dying connections are not met again. */
-    engine->next_pair = clock_now_ns() / PAIR_TICK_NS;
+    engine->next_pair = pairs_begin();
     return 0;
 }
 
@@ -55,13 +50,10 @@ struct tcp_connection *table_find(struct packet_engine *engine, uint32_t host, u
     return NULL;
 }
 
-/* The next pair of host and port: hosts take turns, and a port comes back after all others of its host. */
 static bool choose_pair(struct packet_engine *engine, uint32_t *host, uint16_t *port)
 {
     for (int i = 0; i < PAIR_TRIES; i++) {
-        uint64_t pair = engine->next_pair++;
-        *host = engine->settings.first_host + (uint32_t)(pair % engine->settings.host_count);
-        *port = (uint16_t)(FIRST_PORT + pair / engine->settings.host_count % PORTS);
+        pairs_next(&engine->next_pair, &engine->settings, host, port);
         if (!table_find(engine, *host, *port))
             return true;
     }
