@@ -114,7 +114,8 @@ def _build(client: docker.DockerClient, files: list[tuple[str, Path]], dockerfil
         ):
             said += [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
             if "error" in event:
-                raise RunError(f"building {tag} failed: {event['error']}; its last words: {' | '.join(said[-3:])}")
+                faults = [line for line in said if "error" in line.lower()] or said
+                raise RunError(f"building {tag} failed: {' | '.join(faults[:3])} ({event['error']})")
     except APIError as error:
         raise RunError(f"building {tag} failed: {error.explanation}") from None
 
