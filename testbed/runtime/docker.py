@@ -310,7 +310,7 @@ class DockerRuntime:
 
 
 def _full_name(lab: str, name: str) -> str:
-    return f"tb-{lab}-{name}"
+    return f"tb-{lab}.{name}"  # no name has a dot: lab a-b with node c is not lab a with node b-c
 
 
 def _bridge_name(lab: str, network: str) -> str:

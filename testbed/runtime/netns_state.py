@@ -53,8 +53,11 @@ def switch_name(lab: str) -> str:
 
 
 def namespace_path(lab: str, node: PlacedNode) -> Path:
-    """The network namespace of a node, its own or another node's, as ``ip netns list`` shows it."""
-    return NAMESPACES / f"tb-{lab}-{node.node.shares_network_of or node.name}"
+    """The network namespace of a node, its own or another node's, as ``ip netns list`` shows it.
+
+    A colon, which no name of ours has: with a dash lab "a" with node "b-c" would meet lab "a-b" with node "c".
+    """
+    return NAMESPACES / f"tb-{lab}:{node.node.shares_network_of or node.name}"
 
 
 def lab_folder(lab: str) -> Path:
