@@ -35,6 +35,10 @@ _PLANS = 5
 """Plans tried when another lab takes the chosen subnets first."""
 
 
+_REMOVALS = 3
+"""Times that a lab is removed before its coming back is an error."""
+
+
 class Progress(Protocol):
     """Hears how far a lab is: ``done`` of ``total`` steps, and what the last one was. May be called from any thread."""
 
@@ -108,8 +112,7 @@ class Lab:
     def down(self) -> None:
         """Remove everything of the lab; fine if there is nothing. An interrupt waits until it is done."""
         with uninterrupted(), lab_state.locked(self.name):
-            self.runtime.remove(self.name)
-            lab_state.forget(self.name)
+            _remove_whole(self.runtime, self.name)
         self._placed = self._paths = None
 
     def __enter__(self) -> Self:
@@ -254,10 +257,19 @@ def remove_all(runtimes: Sequence[Runtime]) -> list[str]:
     with uninterrupted():
         for runtime in runtimes:
             for lab in sorted({made.lab for made in runtime.made()}):
-                runtime.remove(lab)
-                lab_state.forget(lab)
+                _remove_whole(runtime, lab)
                 removed.add(lab)
     return sorted(removed)
+
+
+def _remove_whole(runtime: Runtime, lab: str) -> None:
+    """Remove a lab, and what the engine still made of it meanwhile because a killed process had asked for it."""
+    for _ in range(_REMOVALS):
+        runtime.remove(lab)
+        if not runtime.made(lab):
+            lab_state.forget(lab)
+            return
+    raise RunError(f"parts of lab {lab!r} come back as they are removed: does another process make it?")
 
 
 def _in_parallel(make: Callable[[PlacedNode], None], nodes: Sequence[PlacedNode]) -> None:

@@ -117,6 +117,7 @@ def test_an_unknown_key_in_the_file_leaves_nothing_half_made(runtime: Runtime, t
     assert runtime.made(NAME) == []
 
 
+@pytest.mark.parametrize("runtime", ["docker"], indirect=True)
 def test_the_doctor_finds_this_machine_able(runtime: Runtime) -> None:
     done = invoke("doctor", "--json")
     found = {entry["name"]: entry for entry in json.loads(done.stdout)}

@@ -127,6 +127,30 @@ def test_two_labs_stand_side_by_side(runtime: FakeRuntime) -> None:
     assert runtime.made() == []
 
 
+def test_what_an_engine_makes_late_is_removed_too() -> None:
+    class Late(FakeRuntime):
+        """A killed process had asked for a network; the engine makes it after the removal."""
+
+        late = 0
+
+        def remove(self, lab: str) -> None:
+            super().remove(lab)
+            if self.late:
+                self.late -= 1
+                self.create_network(lab, PlacedNetwork(network=Network(name="lan"), subnet="10.9.9.0/24"))
+
+    late = Late()
+    lab = Lab(runtime=late)
+    lab.up()
+    late.late = 1
+    lab.down()
+    assert late.made() == []
+    lab.up()
+    late.late = 100
+    with pytest.raises(RunError, match="come back as they are removed"):
+        lab.down()
+
+
 def test_down_twice_is_fine(runtime: FakeRuntime) -> None:
     lab = Lab(runtime=runtime)
     lab.up()
