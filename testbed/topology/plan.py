@@ -52,13 +52,6 @@ def place(topology: Topology, lab: str, taken_subnets: Mapping[str, str], cpus: 
     return PlacedTopology(lab=lab, topology=topology, networks=networks, nodes=nodes)
 
 
-def placement_note(cpus: Sequence[int]) -> str:
-    """What to tell the user about CPU placement; "" when servers and clients have CPUs of their own."""
-    if len(cpus) > 1:
-        return ""
-    return "one CPU: server and clients share it, so no point shows the server alone"
-
-
 def _place_networks(topology: Topology, taken: Taken) -> dict[str, IPv4Network]:
     """Fixed subnets first, so that no chosen one gets in their way. Adds all of them to ``taken``."""
     subnets: dict[str, IPv4Network] = {}
