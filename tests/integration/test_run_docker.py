@@ -48,7 +48,7 @@ def labelled(name: str) -> list[str]:
             [*ask, "-a"] if kind == "container" else ask, capture_output=True, text=True
         ).stdout.split()
     spaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.splitlines()
-    return [*found, *(line for line in spaces if line.startswith(f"tb-{name}."))]
+    return [*found, *(line for line in spaces if line.startswith((f"tb-{name}.", f"tb-{name}:")))]
 
 
 def only_run(results: Path, scenario: str) -> Run:
