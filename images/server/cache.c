@@ -140,7 +140,7 @@ static int visit(const char *path, const struct stat *status, int kind, struct F
         snprintf(cache.error, sizeof cache.error, "path too long to be requested: %s", path);
         return -1;
     }
-    if ((uint64_t)status->st_size > cache.available - (uint64_t)cache.end)
+    if ((uint64_t)cache.end + (uint64_t)status->st_size > cache.available)
         return too_large(path);
     int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (from < 0)

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Bytes; the smaller of what the machine has and what the control group (v1 or v2) leaves. UINT64_MAX if unknown. */
+/* Bytes; the smaller of what the machine has left and the limit of the control group (v1 or v2). UINT64_MAX if unknown. */
 uint64_t memory_available(void);
 
 #endif
