@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define PROBE_MAGIC 0x74626c70u
 #define PROBE_WARM_UP UINT32_MAX /* sequence of packets that only fill neighbour tables and caches */
@@ -16,14 +17,20 @@ struct probe_packet {
     uint64_t sent_ns;
 };
 
-/* FNV-1a over the whole payload, its field `sum` left out. */
+/* Over the whole payload, its field `sum` taken as zero. Words of
+ * eight bytes, each mixed by a multiplication with an odd number, so that any flipped bit changes the sum. */
 static inline uint32_t probe_sum(const unsigned char *payload, size_t length)
 {
-    uint32_t sum = 2166136261u;
-    for (size_t i = 0; i < length; i++)
-        if (i < offsetof(struct probe_packet, sum) || i >= offsetof(struct probe_packet, sent_ns))
-            sum = (sum ^ payload[i]) * 16777619u;
-    return sum;
+    uint64_t sum = length;
+    for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, payload + i, length - i < sizeof word ? length - i : sizeof word);
+        if (i == (offsetof(struct probe_packet, sum) & ~(sizeof word - 1)))
+            memset((unsigned char *)&word + offsetof(struct probe_packet, sum) % sizeof word, 0, sizeof(uint32_t));
+        sum = (sum ^ word) * 0x9e3779b97f4a7c15ull;
+        sum ^= sum >> 29;
+    }
+    return (uint32_t)(sum ^ (sum >> 32));
 }
 
 #endif

@@ -1,0 +1,246 @@
+"""userspace: linkem on the kernel's packet queue, on the receiver's side. It needs no netem, and no root outside.
+
+``down`` is shaped where it arrives, in the node itself (iptables, table mangle). ``up`` is shaped where it arrives too:
+in every other node of the network, for packets from this one's address (table raw, so that a packet can pass its
+sender's shape and then its receiver's). On the sender's side TCP would throttle itself on the packets that wait
+(9 Mbit/s at 5 ms; on the receiver's side 4,420).
+
+Each direction has its own queue number, rule and linkem. The rule has no bypass: when linkem dies, traffic stops.
+A queue on the receiver's side does not see what packet sockets read: the packet engine has links of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from typing import Any
+from zlib import crc32
+
+from testbed.errors import RuntimeFault, UsageError
+from testbed.link.base import BACKENDS, Endpoint
+from testbed.model.shape import DEFAULT_LIMIT_PKTS, Direction, Distribution, GilbertElliott, Shape
+from testbed.model.value import Value
+from testbed.runtime.base import Completed
+
+_TABLES: dict[Direction, str] = {"down": "mangle", "up": "raw"}
+_COMMENT = "testbed-link"
+_START_TIMEOUT_S = 10.0
+_LOCK_FLAGS = ("-w", "5")
+
+
+class _Reported(Value):
+    """A shape as linkem prints it: shares from 0 to 1."""
+
+    delay_ns: int
+    jitter_ns: int
+    distribution: Distribution
+    correlation: float
+    loss: float
+    bursts: bool
+    to_bad: float
+    to_good: float
+    bad_loss: float
+    good_loss: float
+    duplicate: float
+    reorder: float
+    corrupt: float
+    rate_bps: int
+    burst_bytes: int
+    limit: int
+    seed: int
+
+
+class Userspace:
+    """See the module's text."""
+
+    name = "userspace"
+
+    def lack(self, endpoint: Endpoint) -> str | None:
+        """iptables-legacy or linkem missing in the place where the endpoint's programs run."""
+        for command in (["iptables-legacy", "-t", "raw", "-S", "PREROUTING"], ["linkem", "--help"]):
+            try:
+                done = endpoint.place.run(command)
+            except RuntimeFault as error:
+                return str(error)
+            if done.status != 0:
+                return f"`{shlex.join(command)}`: {(done.stderr or done.stdout).strip()[:200]}"
+        return None
+
+    def refuse(self, shape: Shape) -> str | None:
+        """Nothing: whatever a Shape says, linkem does packet by packet."""
+        return None
+
+    def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
+        """Start a linkem wherever the direction arrives, or change the one that runs; then its rule."""
+        arrivals = _arrivals(endpoint, direction)
+        if not arrivals:
+            raise UsageError(f"{endpoint.name}: nobody else is on the network, so nothing that it sends can be shaped")
+        if direction == "up" and shape.rate_bps and len(arrivals) > 1:
+            raise UsageError(
+                f"{endpoint.name}: userspace cannot do this: rate (each of {len(arrivals)} receivers would get all "
+                "of it; tbf does it at the sender)"
+            )
+        for arrival in arrivals:
+            queue = _Queue(endpoint, direction, arrival)
+            queue.shape(shape)
+
+    def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
+        """As the running linkem reports it; the same at every receiver, or it is an error."""
+        shapes = [_Queue(endpoint, direction, arrival).read_back() for arrival in _arrivals(endpoint, direction)]
+        if not shapes or all(shape is None for shape in shapes):
+            return None
+        if any(shape != shapes[0] for shape in shapes):
+            raise RuntimeFault(f"{endpoint.name} {direction}: not all receivers have the same shape")
+        return shapes[0]
+
+    def remove(self, endpoint: Endpoint, direction: Direction) -> None:
+        """Remove our rules, then end linkem: what waits goes on at once."""
+        for arrival in _arrivals(endpoint, direction):
+            _Queue(endpoint, direction, arrival).remove()
+
+
+class _Queue:
+    """One direction of ``endpoint`` as it arrives at ``arrival``: a queue number, a rule, a linkem."""
+
+    def __init__(self, endpoint: Endpoint, direction: Direction, arrival: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._direction = direction
+        self._arrival = arrival
+        self._label = f"{endpoint.node}/{endpoint.network}/{direction}"
+        self._number = 1024 + crc32(self._label.encode()) % 64000
+        source = ["-s", endpoint.address] if direction == "up" else []
+        self._rule = [
+            *("PREROUTING", "-i", arrival.interface, *source),
+            *("-m", "comment", "--comment", f"{_COMMENT}:{self._label}"),
+            *("-j", "NFQUEUE", "--queue-num", str(self._number)),
+        ]
+
+    def shape(self, shape: Shape) -> None:
+        state = self._ask("show")
+        if state is not None and state["label"] != self._label:
+            raise RuntimeFault(f"packet queue {self._number} is taken by {state['label']!r}")
+        flags = _flags(shape, crc32(self._label.encode()))
+        if state is not None:
+            self._ask("change", flags, required=True)
+        else:
+            self._start(flags)
+        if not self._has_rule():
+            self._iptables("-A", required=True)
+
+    def read_back(self) -> Shape | None:
+        state, rule = self._ask("show"), self._has_rule()
+        if state is None and not rule:
+            return None
+        if state is None:
+            raise RuntimeFault(f"{self._label}: linkem is not running any more, so its traffic is stopped")
+        if not rule:
+            raise RuntimeFault(f"{self._label}: the iptables rule is gone, so its traffic is not shaped")
+        return _read(state["shape"], crc32(self._label.encode()))
+
+    def remove(self) -> None:
+        while self._has_rule():
+            self._iptables("-D", required=True)
+        self._ask("stop")
+
+    def _start(self, flags: Sequence[str]) -> None:
+        process = self._arrival.place.start(["linkem", "--queue", str(self._number), "--label", self._label, *flags])
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            for line in process.lines(timeout_s=0.2):
+                report = json.loads(line)
+                if report["type"] == "ready":
+                    return
+                raise RuntimeFault(f"{self._label}: linkem: {report.get('message', line)}")
+        process.signal("KILL")
+        raise RuntimeFault(f"{self._label}: linkem did not start: {process.stderr().strip()[:300]}")
+
+    def _ask(self, question: str, flags: Sequence[str] = (), required: bool = False) -> dict[str, Any] | None:
+        """linkem's answer; None when none runs, unless one must."""
+        done = self._arrival.place.run(["linkem", "--queue", str(self._number), "--ask", question, *flags])
+        answer: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {"type": "error"}
+        if done.status == 0 and answer["type"] == "state":
+            return answer
+        if required or done.status not in (0, 1):
+            raise RuntimeFault(f"{self._label}: linkem: {answer.get('message') or done.stderr.strip()[:300]}")
+        return None
+
+    def _has_rule(self) -> bool:
+        return self._iptables("-C").status == 0
+
+    def _iptables(self, action: str, required: bool = False) -> Completed:
+        table = _TABLES[self._direction]
+        command = ["iptables-legacy", *_LOCK_FLAGS, "-t", table, action, *self._rule]
+        done = self._arrival.place.run(command)
+        if done.status not in (0, 1) or (required and done.status != 0):
+            raise RuntimeFault(f"{self._label}: iptables-legacy: {done.stderr.strip()[:300]}")
+        return done
+
+
+def _arrivals(endpoint: Endpoint, direction: Direction) -> tuple[Endpoint, ...]:
+    """Where packets of the direction arrive."""
+    return (endpoint,) if direction == "down" else endpoint.neighbours
+
+
+def _flags(shape: Shape, default_seed: int) -> list[str]:
+    """linkem's flags. Without a seed every link has its own, always the same: links must not lose in step."""
+    flags = {
+        "delay": f"{shape.delay_us}us",
+        "jitter": f"{shape.jitter_us}us",
+        "distribution": shape.distribution,
+        "correlation": _share(shape.correlation_percent),
+        "loss": _share(shape.loss_percent),
+        "duplicate": _share(shape.duplicate_percent),
+        "reorder": _share(shape.reorder_percent),
+        "corrupt": _share(shape.corrupt_percent),
+        "rate": str(shape.rate_bps or 0),
+        "burst": str(shape.burst_bytes or 0),
+        "limit": str(shape.limit_pkts or DEFAULT_LIMIT_PKTS),
+        "seed": str(default_seed if shape.seed is None else shape.seed),
+    }
+    if shape.gemodel is not None:
+        model = shape.gemodel
+        shares = (model.p_percent, model.r_percent, model.bad_loss_percent, model.good_loss_percent)
+        flags["gemodel"] = ",".join(_share(percent) for percent in shares)
+    return [word for name, value in flags.items() for word in (f"--{name}", value)]
+
+
+def _read(data: dict[str, Any], default_seed: int) -> Shape:
+    reported = _Reported.model_validate(data)
+    gemodel = (
+        GilbertElliott(
+            p_percent=_percent(reported.to_bad),
+            r_percent=_percent(reported.to_good),
+            bad_loss_percent=_percent(reported.bad_loss),
+            good_loss_percent=_percent(reported.good_loss),
+        )
+        if reported.bursts
+        else None
+    )
+    return Shape(
+        delay_us=reported.delay_ns // 1000,
+        jitter_us=reported.jitter_ns // 1000,
+        distribution=reported.distribution,
+        correlation_percent=_percent(reported.correlation),
+        loss_percent=_percent(reported.loss),
+        gemodel=gemodel,
+        duplicate_percent=_percent(reported.duplicate),
+        reorder_percent=_percent(reported.reorder),
+        corrupt_percent=_percent(reported.corrupt),
+        rate_bps=reported.rate_bps or None,
+        burst_bytes=reported.burst_bytes or None,
+        limit_pkts=None if reported.limit == DEFAULT_LIMIT_PKTS else reported.limit,
+        seed=None if reported.seed == default_seed else reported.seed,
+    )
+
+
+def _share(percent: float) -> str:
+    return f"{percent / 100:.10f}"
+
+
+def _percent(share: float) -> float:
+    return round(share * 100, 6)
+
+
+BACKENDS.register(Userspace.name, Userspace())

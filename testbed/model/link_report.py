@@ -1,0 +1,69 @@
+"""What was declared for one direction of a link, what was set, and what probes found: kept with every run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from testbed.model.shape import Direction, Shape
+from testbed.model.value import Value
+
+LinkVerdict = Literal["as declared", "off", "cannot tell"]
+
+
+class Share(Value):
+    """``count`` of ``of``, with the exact 99 % interval of the true share, all in per cent."""
+
+    count: int
+    of: int
+    low_percent: float
+    high_percent: float
+
+    @property
+    def percent(self) -> float:
+        """The share that was seen."""
+        return 100 * self.count / self.of
+
+
+class Measured(Value):
+    """One direction as probes saw it.
+
+    Delays are one-way, with the probes' own share (``baseline_us``, the median over loopback in the same minute) taken
+    off. ``delay_low_us`` and ``delay_high_us`` hold the true median with 99 % certainty. ``overtaken`` counts probes
+    that arrived after a later one. ``rate_bps`` is None where no rate was tried.
+    """
+
+    probes: int
+    baseline_us: float
+    delay_us: float
+    delay_low_us: float
+    delay_high_us: float
+    delay_p10_us: float
+    delay_p90_us: float
+    jitter_us: float
+    lost: Share
+    duplicated: Share
+    corrupted: Share
+    early: Share
+    overtaken: int
+    rate_bps: float | None
+    offered_bps: float | None
+
+
+class LinkReport(Value):
+    """A direction's declaration, what was read back, what was measured, and whether they agree.
+
+    ``via`` is the node at the other end of the probes. ``beside`` is the other shape on the way, that of ``via``.
+    ``deviations`` say what is off by how much, or what could not be told; empty when all is as declared.
+    """
+
+    node: str
+    network: str
+    direction: Direction
+    via: str
+    backend: str
+    declared: Shape
+    read_back: Shape
+    beside: Shape
+    measured: Measured
+    verdict: LinkVerdict
+    deviations: tuple[str, ...]

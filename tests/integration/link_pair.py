@@ -1,0 +1,137 @@
+"""Two network namespaces joined by a veth pair: the smallest world that a link backend can be tried in."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+
+from testbed.errors import ProgramError, RuntimeFault
+from testbed.link.base import Endpoint
+from testbed.runtime.base import Completed
+
+BUILD = Path(__file__).resolve().parents[2] / "images" / "build"
+_numbers = itertools.count()
+
+
+class NamespaceProcess:
+    """A program in a namespace (the runtime's Process contract)."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
+        self.process = subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=self._errors, text=True)
+        self._lines: Queue[str] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def lines(self, timeout_s: float) -> list[str]:
+        found: list[str] = []
+        try:
+            found.append(self._lines.get(timeout=timeout_s))
+            while True:
+                found.append(self._lines.get_nowait())
+        except Empty:
+            return found
+
+    def signal(self, name: str) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.Signals[f"SIG{name}"])
+
+    def wait(self, timeout_s: float) -> int:
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ProgramError(f"still running after {timeout_s} s") from None
+
+    def stderr(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
+
+
+class NamespacePlace:
+    """Runs programs in a named namespace; ours come from ``build``."""
+
+    def __init__(self, namespace: str, build: Path = BUILD) -> None:
+        self._prefix = ["ip", "netns", "exec", namespace]
+        self._build = build
+        self.started: list[NamespaceProcess] = []
+
+    def run(self, command: Sequence[str], timeout_s: float = 30.0) -> Completed:
+        try:
+            done = subprocess.run(self._full(command), capture_output=True, text=True, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RuntimeFault(f"{command[0]} still ran after {timeout_s} s") from None
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def start(self, command: Sequence[str]) -> NamespaceProcess:
+        process = NamespaceProcess(self._full(command))
+        self.started.append(process)
+        return process
+
+    def _full(self, command: Sequence[str]) -> list[str]:
+        own = self._build / command[0]
+        return [*self._prefix, str(own) if own.exists() else command[0], *command[1:]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """``near`` is the endpoint under test; ``far`` its only neighbour."""
+
+    near: Endpoint
+    far: Endpoint
+
+
+@contextmanager
+def pair_of_namespaces(build: Path = BUILD) -> Iterator[Pair]:
+    """Make both, and remove both with every process that was started in them."""
+    tag = f"tb-{os.getpid()}-{next(_numbers)}"
+    names = (f"{tag}-near", f"{tag}-far")
+    places = [NamespacePlace(name, build) for name in names]
+    try:
+        for name in names:
+            _ip("netns", "add", name)
+        _ip("link", "add", "eth0", "netns", names[0], "type", "veth", "peer", "name", "eth0", "netns", names[1])
+        for number, name in enumerate(names, start=1):
+            _ip("-n", name, "address", "add", f"10.77.0.{number}/24", "dev", "eth0")
+            for interface in ("lo", "eth0"):
+                _ip("-n", name, "link", "set", interface, "up")
+        yield _endpoints(names, places)
+    finally:
+        for process in (process for place in places for process in place.started):
+            process.signal("KILL")
+            process.wait(10)
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def _endpoints(names: tuple[str, str], places: list[NamespacePlace]) -> Pair:
+    bare = [
+        Endpoint(
+            node=node,
+            network="net0",
+            interface="eth0",
+            address=f"10.77.0.{number}",
+            place=place,
+            namespace=f"/run/netns/{name}",
+        )
+        for number, (node, name, place) in enumerate(zip(("near", "far"), names, places, strict=True), start=1)
+    ]
+    near = Endpoint(**{**vars(bare[0]), "neighbours": (bare[1],)})
+    far = Endpoint(**{**vars(bare[1]), "neighbours": (bare[0],)})
+    return Pair(near, far)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
