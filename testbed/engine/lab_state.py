@@ -1,6 +1,7 @@
 """What a lab that stands was made as, kept for later processes: one small file per lab, and a lock per lab.
 
-The files live in the user's runtime folder, which a restart of the machine empties, as it ends every lab.
+The files live in the user's runtime folder (or in TESTBED_STATE_DIR), which a restart of the machine empties, as it
+ends every lab.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import ValidationError
 
@@ -22,6 +24,7 @@ from testbed.model.value import Value
 from testbed.runtime.base import Paths
 
 _LOCK_TIMEOUT_S = 60.0
+_OVERRIDE = "TESTBED_STATE_DIR"
 
 
 class LabState(Value):
@@ -64,28 +67,47 @@ def locked(lab: str) -> Iterator[None]:
     Raises UsageError when another process keeps it for a minute.
     """
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    with (_folder() / f"{lab}.lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UsageError(f"lab {lab!r} is being made or removed by another process") from None
-                time.sleep(0.05)
-        yield
+    path = _folder() / f"{lab}.lock"
+    while True:
+        with path.open("w") as file:
+            if _has_lock(file, path):
+                try:
+                    yield
+                finally:
+                    path.unlink()
+                return
+        if time.monotonic() > deadline:
+            raise UsageError(f"lab {lab!r} is being made or removed by another process")
+        time.sleep(0.05)
+
+
+def _has_lock(file: TextIO, path: Path) -> bool:
+    """Take the lock if it is free. It counts only on the file that stands there: its last owner removed the others."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _folder() -> Path:
     """The folder, private to the user: whoever may write there decides what ``testbed exec`` runs in."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "testbed" if base else Path(tempfile.gettempdir()) / f"testbed-{os.getuid()}"
+    folder = _place()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        fix = "set XDG_RUNTIME_DIR to a folder of yours"
+        fix = f"set {_OVERRIDE} to a folder of yours"
         raise EnvironmentLack(f"{folder} cannot be made: {error.strerror}", fix) from None
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
         raise EnvironmentLack(f"{folder} is not a folder of this user alone", f"remove {folder}")
     return folder
+
+
+def _place() -> Path:
+    override, session = os.environ.get(_OVERRIDE), os.environ.get("XDG_RUNTIME_DIR")
+    if override:
+        return Path(override)
+    if os.getuid() == 0 and Path("/run").is_dir():
+        return Path("/run/testbed-labs")  # the same for a login as root, sudo, su and a service
+    return Path(session) / "testbed" if session else Path(tempfile.gettempdir()) / f"testbed-{os.getuid()}"

@@ -31,7 +31,7 @@ def prints(*lines: str, status: int = 0, stderr: str = "") -> Script:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRuntime:
     """A machine in good health: the engine is the one in memory, the kernel can do all."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TESTBED_STATE_DIR", str(tmp_path / "testbed"))
     runtime = FakeRuntime({"userver": prints("select ok", "io_uring-poll ok"), "perl": prints(), "sh": prints("20000")})
     use(monkeypatch, lambda name: runtime)
     for name in ("netem", "token_bucket", "packet_queue"):

@@ -20,7 +20,7 @@ from testbed.runtime.fake import FakeRuntime
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TESTBED_STATE_DIR", str(tmp_path / "testbed"))
 
 
 @pytest.fixture
@@ -302,6 +302,27 @@ def test_one_process_at_a_time_makes_a_lab(monkeypatch: pytest.MonkeyPatch, runt
             Lab(name="a", runtime=runtime).up()
         Lab(name="b", runtime=runtime).up()
     Lab(name="a", runtime=runtime).up()
+
+
+def test_threads_and_processes_take_turns_and_leave_no_lock_behind(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def take_turns() -> None:
+        for _ in range(5):
+            with lab_state.locked("a"):
+                inside.append(1)
+                most.append(len(inside))
+                threading.Event().wait(0.001)
+                inside.pop()
+
+    threads = [threading.Thread(target=take_turns) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 20
+    assert list((tmp_path / "testbed").iterdir()) == []
 
 
 def test_a_state_of_another_version_is_named(runtime: FakeRuntime, tmp_path: Path) -> None:
