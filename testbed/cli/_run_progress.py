@@ -23,6 +23,10 @@ class RunProgress:
         self._done = 0
         self._began = time.monotonic()
 
+    def calibrated(self, text: str) -> None:
+        """One line a server."""
+        say(f"{self._title}: {text}")
+
     def run_started(self, folder: Path, todo: int) -> None:
         """Says where results go, and how long it will take."""
         self._todo = todo

@@ -123,6 +123,9 @@ def _report(done: Run, as_json: bool) -> int:
 
 def _print_plan(scenario: Scenario, profile: str, seed: int) -> None:
     chosen = profile_of(scenario, profile)
+    if not chosen.rates_per_s:
+        click.echo(f"{scenario.name} ({profile}): rates are found when it runs, around each server's knee")
+        return
     ordered = points(scenario, chosen, seed)
     took = duration(estimate_s(scenario, chosen, len(ordered)))
     click.echo(f"{scenario.name} ({profile}): {len(ordered)} points, about {took}")

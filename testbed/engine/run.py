@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 from testbed.engine import point as point_life
+from testbed.engine.calibration import find_rates
 from testbed.engine.lab import Lab
 from testbed.engine.provenance import host_facts
 from testbed.engine.recording import record_of
@@ -20,6 +22,7 @@ from testbed.errors import ProgramError, RunError, UsageError
 from testbed.model.manifest import Manifest
 from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
+from testbed.model.server import Server
 from testbed.store.reading import Run, read_run
 from testbed.store.writing import append_record, new_run_folder, write_manifest
 
@@ -29,6 +32,10 @@ _GIVE_UP_AFTER = 3
 
 class Observer(Protocol):
     """Hears of a run as it goes. All methods are called from the thread that runs it, never inside a window."""
+
+    def calibrated(self, text: str) -> None:
+        """A server's knee, where rates are automatic; before the run starts."""
+        ...
 
     def run_started(self, folder: Path, todo: int) -> None:
         """Before the first point."""
@@ -53,6 +60,9 @@ class Observer(Protocol):
 
 class Silent:
     """An observer that says nothing."""
+
+    def calibrated(self, text: str) -> None:
+        """Nothing."""
 
     def run_started(self, folder: Path, todo: int) -> None:
         """Nothing."""
@@ -97,6 +107,8 @@ def run(
     observer = observer or Silent()
     chosen = profile_of(scenario, profile)
     skipped = _unavailable(lab, scenario)
+    if not chosen.rates_per_s:
+        chosen = _with_rates(lab, scenario, skipped, chosen, seed, resume, observer)
     if resume is None:
         folder = new_run_folder(results, scenario.name)
         write_manifest(folder, _manifest(folder, scenario, lab, profile, chosen, seed, skipped))
@@ -114,17 +126,41 @@ def run(
     return read_run(folder)
 
 
+def _with_rates(
+    lab: Lab,
+    scenario: Scenario,
+    skipped: dict[str, str],
+    profile: Profile,
+    seed: int,
+    resume: Path | None,
+    observer: Observer,
+) -> Profile:
+    """A profile of automatic rates with the rates that were found: now, or when the run to resume was started."""
+    if resume is not None:
+        return profile.model_copy(update={"rates_per_s": tuple(read_run(resume).manifest.profile["rates_per_s"])})
+    servers = tuple(server for server in scenario.servers if server.label not in skipped)
+    with _prepared(lab, scenario, servers, seed):
+        rates = find_rates(lab, scenario.model_copy(update={"servers": servers}), seed, observer.calibrated)
+    return profile.model_copy(update={"rates_per_s": rates})
+
+
+@contextmanager
+def _prepared(lab: Lab, scenario: Scenario, servers: tuple[Server, ...], seed: int) -> Iterator[None]:
+    """Files and nodes in place that the points need; what was added to the lab goes away again."""
+    with ExitStack() as stack:
+        for kind, own in by_kind(servers):
+            stack.callback(kind.clean_up, lab, own)
+            kind.prepare(lab, scenario, own)
+        point_life.prepare(lab, scenario, seed)
+        yield
+
+
 def _measure_all(
     folder: Path, todo: list[Point], scenario: Scenario, profile: Profile, lab: Lab, seed: int, observer: Observer
 ) -> None:
     if not todo:
         return
-    kinds = by_kind(tuple({point.server.label: point.server for point in todo}.values()))
-    with ExitStack() as stack:
-        for kind, servers in kinds:
-            stack.callback(kind.clean_up, lab, servers)
-            kind.prepare(lab, scenario, servers)
-        point_life.prepare(lab, scenario, seed)
+    with _prepared(lab, scenario, tuple({point.server.label: point.server for point in todo}.values()), seed):
         failed = _measure_each(folder, todo, scenario, profile, lab, seed, observer)
     if failed:
         raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from testbed.errors import InputError
-from testbed.model.scenario import Profile, Scenario
+from testbed.model.scenario import AUTO, Profile, Scenario
 from testbed.model.server import Userver
 from testbed.model.value import first_problem
 
@@ -82,9 +82,8 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
     if key in Profile.model_fields:
         if profile not in scenario.profiles:
             return scenario  # the missing profile is reported where it is chosen
-        data = {**scenario.profiles[profile].model_dump(), key: [value] if key == "rates_per_s" else value}
-        if key == "rates_per_s" and isinstance(value, list):
-            data[key] = value
+        single = key == "rates_per_s" and not isinstance(value, list) and value != AUTO
+        data = {**scenario.profiles[profile].model_dump(), key: [value] if single else value}
         return _checked(scenario, {"profiles": {**scenario.profiles, profile: Profile.checked(where, data)}}, where)
     allowed = [name for name in Scenario.model_fields if name not in ("profiles", "servers", "workload")]
     if key not in allowed:

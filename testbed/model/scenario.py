@@ -10,6 +10,9 @@ from testbed.model.server import Server
 from testbed.model.value import Value
 from testbed.model.workload import Workload
 
+AUTO = "auto"
+"""As ``rates_per_s``: rates are found when it runs."""
+
 Idle = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 
@@ -17,16 +20,26 @@ Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 class Profile(Value):
     """How long and how often: everything of a scenario that only costs time.
 
-    ``rates_per_s`` are offered requests a second over all clients. ``cool_down_s`` None watches the server's sockets
+    ``rates_per_s`` are offered requests a second over all clients; "auto" (kept as an empty tuple) finds the
+    knee of every server with a few short trials and places rates around it. ``cool_down_s`` None watches the server's sockets
     drain after each point; a number waits that long instead (the paper: 120 s, so that TIME_WAIT clears).
     """
 
-    rates_per_s: tuple[Rate, ...] = Field(min_length=1)
+    rates_per_s: tuple[Rate, ...]
     repetitions: int = Field(default=1, ge=1, le=1000)
     warm_up_s: float = Field(default=0.4, ge=0, le=600)
     window_s: float = Field(default=1.0, gt=0, le=3600)
     client_timeout_s: float = Field(default=1.0, gt=0, le=120)
     cool_down_s: float | None = Field(default=None, ge=0, le=3600)
+
+    @field_validator("rates_per_s", mode="before")
+    @classmethod
+    def _auto(cls, rates: Any) -> Any:
+        if rates == AUTO:
+            return ()
+        if isinstance(rates, list | tuple) and not rates:
+            raise ValueError('at least one rate, or "auto"')
+        return rates
 
     @field_validator("rates_per_s")
     @classmethod

@@ -88,5 +88,5 @@ def test_a_bad_setting_is_one_line(setting: str, message: str) -> None:
 
 
 def test_a_profile_without_rates_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 item"):
+    with pytest.raises(ValueError, match="at least one rate"):
         Profile(rates_per_s=())
