@@ -21,8 +21,9 @@ class Profile(Value):
     """How long and how often: everything of a scenario that only costs time.
 
     ``rates_per_s`` are offered requests a second over all clients; "auto" (kept as an empty tuple) finds the
-    knee of every server with a few short trials and places rates around it. ``cool_down_s`` None watches the server's sockets
-    drain after each point; a number waits that long instead (the paper: 120 s, so that TIME_WAIT clears).
+    knee of every server with a few short trials and places rates around it. ``cool_down_s`` None watches the
+    server's sockets drain after each point; a number waits that long instead (the paper: 120 s, so that TIME_WAIT
+    clears).
     """
 
     rates_per_s: tuple[Rate, ...]

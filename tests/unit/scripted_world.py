@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,7 +78,7 @@ class World:
         self._note(call)
         rate = float(call.command[call.command.index("--rate") + 1])
         start_ns = int(call.command[call.command.index("--start-at") + 1])
-        yield json.dumps({"type": "ready", "now_ns": start_ns + 1 if self.ready_late else time.monotonic_ns()})
+        yield json.dumps({"type": "ready", "now_ns": start_ns + (1 if self.ready_late else -1)})
         window = {
             "seconds": 1.0,
             "intended": rate,

@@ -29,7 +29,7 @@ def scenario(**changes: object) -> Scenario:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Programs from the script, and a machine on which nothing else runs."""
-    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.1)
+    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
     still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
     monkeypatch.setattr(
         point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
