@@ -67,6 +67,8 @@ class ClientLab:
     def __init__(self) -> None:
         number = f"{os.getpid()}-{next(_numbers)}"
         self.server_space, self.client_space = f"tb-cl-{number}-s", f"tb-cl-{number}-c"
+        self.router_space = f"tb-cl-{number}-r"
+        self.client_address = CLIENT
 
     def create(self) -> None:
         """Make namespaces, veth, addresses and the route to the emulated hosts."""
@@ -81,13 +83,54 @@ class ClientLab:
         self.command(self.server_space, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno")
         _run("ip", "-n", self.server_space, "route", "add", HOSTS, "via", CLIENT)
 
+    def insert_router(self) -> None:
+        """Put a router between the two, which can lose, double and delay what it forwards.
+
+        These are real losses: dropped where the server's kernel sends, it would hear of them.
+        """
+        _run("ip", "-n", self.server_space, "link", "del", "s0")
+        _run("ip", "netns", "add", self.router_space)
+        for space, link in ((self.server_space, "s0"), (self.client_space, "c0")):
+            end = link.replace("s", "r").replace("c", "q")
+            _run(
+                "ip",
+                "link",
+                "add",
+                link,
+                "netns",
+                space,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                end,
+                "netns",
+                self.router_space,
+            )
+        addresses = (
+            (self.server_space, "s0", f"{SERVER}/24"),
+            (self.router_space, "r0", f"{CLIENT}/24"),
+            (self.router_space, "q0", "10.98.0.1/24"),
+            (self.client_space, "c0", "10.98.0.2/24"),
+        )
+        for space, link, address in addresses:
+            _run("ip", "-n", space, "address", "add", address, "dev", link)
+            _run("ip", "-n", space, "link", "set", link, "up")
+        self.client_address = "10.98.0.2"
+        self.command(self.router_space, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        _run("ip", "-n", self.server_space, "route", "add", HOSTS, "via", CLIENT)
+        _run("ip", "-n", self.router_space, "route", "add", HOSTS, "via", "10.98.0.2")
+        _run("ip", "-n", self.client_space, "route", "add", "default", "via", "10.98.0.1")
+        # Without super-segments a dropped packet is one segment, as on a wire.
+        self.command(self.server_space, "ip", "link", "set", "dev", "s0", "gso_max_segs", "1")
+
     def use_sockets(self) -> None:
         """Give the emulated addresses to the client's kernel: for the socket engine, never beside the packet engine."""
         _run("ip", "-n", self.client_space, "route", "add", "local", HOSTS, "dev", "lo")
 
     def destroy(self) -> None:
-        """Remove both namespaces; the veth goes with them."""
-        for space in (self.server_space, self.client_space):
+        """Remove the namespaces; the veths go with them."""
+        for space in (self.server_space, self.client_space, self.router_space):
             subprocess.run(["ip", "netns", "del", space], capture_output=True)
 
     def command(self, space: str, *command: str) -> str:
@@ -139,7 +182,16 @@ class ClientLab:
 
     def program(self, name: str, *flags: str, target: str = SERVER, sanitize: bool = True) -> subprocess.Popen[str]:
         """Start loadgen or idleconn towards ``target``, with the flags that every run needs."""
-        base = ["--target", target, "--port", str(PORT), "--hosts", HOSTS, "--interface", f"address:{CLIENT}"]
+        base = [
+            "--target",
+            target,
+            "--port",
+            str(PORT),
+            "--hosts",
+            HOSTS,
+            "--interface",
+            f"address:{self.client_address}",
+        ]
         return self.start(self.client_space, build(name, sanitize=sanitize), *base, *flags)
 
     def loadgen(self, *flags: str, target: str = SERVER, sanitize: bool = True) -> Line:
