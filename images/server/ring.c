@@ -146,3 +146,44 @@ int ring_register(const struct ring *ring, unsigned operation, void *argument, u
 {
     return (int)syscall(__NR_io_uring_register, ring->descriptor, operation, argument, count);
 }
+
+int ring_buffers_open(struct ring_buffers *buffers, const struct ring *ring, uint16_t count, uint32_t size)
+{
+    buffers->count = count;
+    buffers->size = size;
+    buffers->offered = mmap(NULL, count * sizeof(struct io_uring_buf), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    buffers->memory = malloc((size_t)count * size);
+    if (buffers->offered == MAP_FAILED || !buffers->memory)
+        return -1;
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)buffers->offered,
+        .ring_entries = count,
+        .bgid = RING_BUFFER_GROUP,
+    };
+    if (ring_register(ring, IORING_REGISTER_PBUF_RING, &registration, 1) < 0)
+        return -1;
+    for (uint16_t i = 0; i < count; i++)
+        ring_buffer_give(buffers, i);
+    return 0;
+}
+
+void ring_buffers_close(struct ring_buffers *buffers)
+{
+    munmap(buffers->offered, buffers->count * sizeof(struct io_uring_buf));
+    free(buffers->memory);
+}
+
+const char *ring_buffer(const struct ring_buffers *buffers, uint16_t index)
+{
+    return buffers->memory + (size_t)index * buffers->size;
+}
+
+void ring_buffer_give(struct ring_buffers *buffers, uint16_t index)
+{
+    uint16_t tail = buffers->offered->tail; /* only this side writes it */
+    struct io_uring_buf *place = &buffers->offered->bufs[tail & (buffers->count - 1)];
+    place->addr = (uint64_t)(uintptr_t)(buffers->memory + (size_t)index * buffers->size);
+    place->len = buffers->size;
+    place->bid = index;
+    __atomic_store_n(&buffers->offered->tail, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+}

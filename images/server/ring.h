@@ -18,6 +18,24 @@ struct ring {
     unsigned unsubmitted;
 };
 
+#define RING_BUFFER_GROUP 1
+
+/* Buffers that the kernel picks from when data is there, so an idle connection needs none. One group a ring. */
+struct ring_buffers {
+    struct io_uring_buf_ring *offered;
+    char *memory;
+    uint16_t count; /* a power of two */
+    uint32_t size;  /* bytes of each */
+};
+
+/* Offers `count` buffers. 0, or -1 with errno. Close the ring before the buffers. */
+int ring_buffers_open(struct ring_buffers *buffers, const struct ring *ring, uint16_t count, uint32_t size);
+void ring_buffers_close(struct ring_buffers *buffers);
+
+/* The bytes of one that the kernel has filled, and its return to the kernel. */
+const char *ring_buffer(const struct ring_buffers *buffers, uint16_t index);
+void ring_buffer_give(struct ring_buffers *buffers, uint16_t index);
+
 /* Why io_uring with these operations cannot be used here, or NULL. `operations` ends with IORING_OP_LAST. */
 const char *ring_probe(const uint8_t *operations);
 

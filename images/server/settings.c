@@ -86,7 +86,7 @@ struct settings settings_parse(int argc, char **argv)
          .help = "make connections non-blocking by accept4(2) instead of two fcntl(2)"},
         {.name = "profile", .kind = OPTION_SWITCH, .target = &settings.profile, .help = "time every system call with the TSC"},
         {.name = "interval", .kind = OPTION_DURATION, .target = &settings.interval_ns, .value = "TIME", .low = 1e7, .high = 3600e9,
-         .help = "print an interval line this often; 0s: only on SIGUSR1"},
+         .help = "print an interval line this often; without it only on SIGUSR1, with every counter"},
         {.name = "list-mechs", .kind = OPTION_SWITCH, .target = &list, .help = "print the mechanisms, one a line, and exit"},
         {.name = "probe", .kind = OPTION_SWITCH, .target = &probe, .help = "with --list-mechs: say which of them work here"},
         {.name = NULL},

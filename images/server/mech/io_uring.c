@@ -15,7 +15,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "accounting.h"
@@ -26,7 +25,6 @@
 #define COMPLETIONS 16384
 #define BUFFERS 1024 /* a power of two */
 #define BUFFER_SIZE 2048
-#define BUFFER_GROUP 1
 
 enum operation { OP_ACCEPT = 1, OP_WATCH, OP_RECEIVE, OP_SEND, OP_CLOSE, OP_CANCEL };
 
@@ -47,8 +45,7 @@ static struct {
     struct slot *slots;
     struct identity *again; /* whose accept, watch or receive must be queued before the next wait */
     int again_count, again_room;
-    struct io_uring_buf_ring *buffers;
-    char *buffer_memory;
+    struct ring_buffers buffers;
     uint16_t used[BUFFERS]; /* buffers handed out by the last wait */
     int used_count;
     bool single_accept; /* this kernel does not know the multishot */
@@ -67,35 +64,6 @@ static uint64_t user_data(enum operation operation, struct identity who)
     return (uint64_t)who.generation << 32 | (uint64_t)operation << 24 | (uint32_t)who.descriptor;
 }
 
-static void give_buffer(uint16_t index)
-{
-    uint16_t tail = uring.buffers->tail; /* only this side writes it */
-    struct io_uring_buf *buffer = &uring.buffers->bufs[tail & (BUFFERS - 1)];
-    buffer->addr = (uint64_t)(uintptr_t)(uring.buffer_memory + (size_t)index * BUFFER_SIZE);
-    buffer->len = BUFFER_SIZE;
-    buffer->bid = index;
-    __atomic_store_n(&uring.buffers->tail, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
-}
-
-static int open_buffers(void)
-{
-    size_t size = BUFFERS * sizeof(struct io_uring_buf);
-    uring.buffers = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    uring.buffer_memory = malloc((size_t)BUFFERS * BUFFER_SIZE);
-    if (uring.buffers == MAP_FAILED || !uring.buffer_memory)
-        return -1;
-    struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)uring.buffers,
-        .ring_entries = BUFFERS,
-        .bgid = BUFFER_GROUP,
-    };
-    if (ring_register(&uring.ring, IORING_REGISTER_PBUF_RING, &registration, 1) < 0)
-        return -1;
-    for (uint16_t i = 0; i < BUFFERS; i++)
-        give_buffer(i);
-    return 0;
-}
-
 static int uring_open(unsigned descriptors)
 {
     /* The best that the kernel knows: task work only when asked for (6.1), or cooperative (5.19). */
@@ -109,7 +77,7 @@ static int uring_open(unsigned descriptors)
         if (result != 0 && errno != EINVAL)
             return -1;
     }
-    return result != 0 ? -1 : open_buffers();
+    return result != 0 ? -1 : ring_buffers_open(&uring.buffers, &uring.ring, BUFFERS, BUFFER_SIZE);
 }
 
 /* An entry of the queue; a full queue is submitted first. NULL with errno. */
@@ -153,7 +121,7 @@ static int queue_receive(struct identity who)
         return -1;
     entry->opcode = IORING_OP_RECV;
     entry->flags = IOSQE_BUFFER_SELECT;
-    entry->buf_group = BUFFER_GROUP;
+    entry->buf_group = RING_BUFFER_GROUP;
     uring.slots[who.descriptor].receiving = RECEIVE_ON;
     return 0;
 }
@@ -326,7 +294,7 @@ static int receive_completed(struct identity who, const struct io_uring_cqe *com
     const char *data = NULL;
     if (completion->flags & IORING_CQE_F_BUFFER) {
         uint16_t index = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
-        data = uring.buffer_memory + (size_t)index * BUFFER_SIZE;
+        data = ring_buffer(&uring.buffers, index);
         uring.used[uring.used_count++] = index;
     }
     if (!is_current(who))
@@ -372,7 +340,7 @@ static int completed(const struct io_uring_cqe *completion, struct event *event)
 static int uring_wait(struct event *events, int room, int timeout_ms)
 {
     while (uring.used_count > 0)
-        give_buffer(uring.used[--uring.used_count]);
+        ring_buffer_give(&uring.buffers, uring.used[--uring.used_count]);
     if (restart_all() != 0)
         return -1;
     unsigned wait_for = ring_completion(&uring.ring) || timeout_ms == 0 ? 0 : 1;
@@ -393,8 +361,7 @@ static int uring_wait(struct event *events, int room, int timeout_ms)
 static void uring_close(void)
 {
     ring_close(&uring.ring);
-    munmap(uring.buffers, BUFFERS * sizeof(struct io_uring_buf));
-    free(uring.buffer_memory);
+    ring_buffers_close(&uring.buffers);
     free(uring.slots);
     free(uring.again);
 }
