@@ -12,6 +12,7 @@ from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link import routes as link_routes
 from testbed.link import steering, switch
 from testbed.model.placed import PlacedTopology
+from testbed.runtime.base import Paths
 from testbed.runtime.docker_images import image_tag
 
 _HELPER_IMAGE = "link"
@@ -68,19 +69,29 @@ def route_by_helper(client: docker.DockerClient, lab: str, server: str, routes: 
         raise RuntimeFault(f"routes to the emulated hosts: {error.explanation}") from None
 
 
-def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapping[str, str]) -> None:
-    """Move the host-side ends into the lab's switch, and steer receiving to each node's CPUs."""
+def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapping[str, str]) -> Paths:
+    """Move the host-side ends into the lab's switch, and steer receiving to each node's CPUs.
+
+    Where the kernel refuses steering, the frames still take the switch, and the reason says what is missing.
+    """
     members: dict[str, list[int]] = {network.name: [] for network in placed.networks}
+    interfaces: dict[str, list[str]] = {}
     for node in placed.nodes:
-        if not node.addresses:
-            continue
-        namespace = _namespace(pids[node.name])
-        ports = switch.ports(namespace, list(node.addresses.values()))
-        for network, address in node.addresses.items():
-            members[network].append(ports[address].host_index)
-        if node.cpuset is not None:
-            steering.steer(namespace, [port.interface for port in ports.values()], cpu_numbers(node.cpuset))
+        if node.addresses:
+            ports = switch.ports(_namespace(pids[node.name]), list(node.addresses.values()))
+            interfaces[node.name] = [port.interface for port in ports.values()]
+            for network, address in node.addresses.items():
+                members[network].append(ports[address].host_index)
     switch.lay(placed.lab, members, bridges)
+    unplaced = [name for name in interfaces if placed.node(name).cpuset is None]
+    if unplaced:
+        return Paths(True, False, f"not steered: no CPUs of their own for {', '.join(unplaced)}")
+    try:
+        for name, own in interfaces.items():
+            steering.steer(_namespace(pids[name]), own, cpu_numbers(placed.node(name).cpuset or ""))
+    except RuntimeFault as fault:
+        return Paths(True, False, str(fault))
+    return Paths(True, True, "")
 
 
 def _namespace(pid: int) -> str:

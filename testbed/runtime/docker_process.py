@@ -1,55 +1,59 @@
-"""A program that runs in a container: an exec whose output a thread reads, signalled by its process number."""
+"""Programs in containers: one run to its end, or one that goes on while a thread reads what it prints."""
 
 from __future__ import annotations
 
-import os
-import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from signal import Signals
-from typing import Any
+from collections.abc import Sequence
 
 import docker
-from docker.errors import APIError
 
 from testbed.errors import ProgramError, RuntimeFault
+from testbed.runtime.base import Completed
+from testbed.runtime.docker_exec import Exec
 
 _STDERR_KEPT = 64 * 1024
-_HEADER_BYTES = 8
-"""Each frame of the engine's stream: one byte for the stream (1 stdout, 2 stderr), three of zero, four of length."""
+_END_TIMEOUT_S = 10.0
+"""For the engine to learn that a command, whose output has ended or that was killed, is over."""
 
-_PID_FILE = "/dev/shm/testbed-pid-"
-_ANNOUNCE = 'echo $$ > "$0" && exec "$@"'
-"""The shell writes its own number and becomes the program, so that another exec can signal it where the engine is not
-on this machine. /dev/shm is writable in every container, read-only root or not."""
 
-_END_POLL_S = 0.01
+def run_program(
+    api: docker.APIClient, container: str, title: str, command: Sequence[str], timeout_s: float, stdin: bytes = b""
+) -> Completed:
+    """Run a command to its end. Raises RuntimeFault; one that does not end in time is killed with its children."""
+    started = Exec(api, container, title, command, stdin=bool(stdin))
+    out: list[bytes] = []
+    err: list[bytes] = []
+
+    def read() -> None:
+        for stream, payload in started.frames():
+            (out if stream == 1 else err).append(payload)
+
+    reader = threading.Thread(target=read, name=title, daemon=True)
+    reader.start()
+    deadline = time.monotonic() + timeout_s
+    if stdin:
+        # Beside the reading: a program that prints while it reads would else block both sides.
+        threading.Thread(target=started.send, args=(stdin,), name=f"stdin of {title}", daemon=True).start()
+    reader.join(timeout_s)
+    status = None if reader.is_alive() else started.status(max(deadline - time.monotonic(), _END_TIMEOUT_S))
+    if status is None:
+        started.kill_all()
+        started.status(_END_TIMEOUT_S)
+        raise RuntimeFault(f"{title} did not end within {timeout_s:g} s: killed")
+    return Completed(status, b"".join(out).decode("utf-8", "replace"), b"".join(err).decode("utf-8", "replace"))
 
 
 class DockerProcess:
     """See ``testbed.runtime.base.Process`` for the contract."""
 
-    def __init__(
-        self, client: docker.DockerClient, container: str, title: str, command: Sequence[str], serial: str
-    ) -> None:
-        self._api = client.api
-        self._container = container
-        self._title = title
-        self._pid_file = _PID_FILE + serial
+    def __init__(self, api: docker.APIClient, container: str, title: str, command: Sequence[str]) -> None:
+        self._exec = Exec(api, container, title, command)
         self._news = threading.Condition()
         self._lines: list[str] = []
         self._unfinished = b""
         self._stderr = b""
         self._ended = False
-        self._host_pid: int | None = None
-        try:
-            words = ["/bin/sh", "-c", _ANNOUNCE, self._pid_file, *command]
-            self._exec = self._api.exec_create(container, words)["Id"]
-            self._socket = open_stream(self._api, self._exec)
-        except APIError as error:
-            raise RuntimeFault(f"{title}: {error.explanation}") from None
         threading.Thread(target=self._read, name=title, daemon=True).start()
 
     def lines(self, timeout_s: float) -> list[str]:
@@ -60,41 +64,21 @@ class DockerProcess:
             return taken
 
     def signal(self, name: str) -> None:
-        """See the contract. On this machine it is one system call, else an exec in the container (some 50 ms)."""
-        if self._ended or self._killed_here(Signals[f"SIG{name}"]):
-            return
-        script = f'pid=$(cat {self._pid_file}) && kill -s {name} "$pid" 2>/dev/null || [ ! -e "/proc/$pid" ]'
-        status, out, err = run_exec(self._api, self._container, ["/bin/sh", "-c", script])
-        if status != 0 and not self._ended:
-            raise RuntimeFault(f"{self._title} cannot be signalled: {(out + err).decode(errors='replace').strip()}")
-
-    def _killed_here(self, number: Signals) -> bool:
-        """Signal it by its process number on this machine. False where that is not certain, or not allowed."""
-        if self._host_pid is None:
-            self._host_pid = int(self._api.exec_inspect(self._exec)["Pid"])
-        groups = Path(f"/proc/{self._host_pid}/cgroup")
-        try:
-            # A process of that number that is not in the container is somebody else's: the engine is elsewhere, or
-            # the program has ended and its number is used again.
-            if self._host_pid == 0 or self._container not in groups.read_text():
-                return False
-            os.kill(self._host_pid, number)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return False
-        return True
+        """See the contract."""
+        if not self._ended:
+            self._exec.signal(name)
 
     def wait(self, timeout_s: float) -> int:
         """See the contract."""
         deadline = time.monotonic() + timeout_s
         with self._news:
             self._news.wait_for(lambda: self._ended, timeout_s)
-        while True:
-            state = self._api.exec_inspect(self._exec)
-            if not state["Running"] and state["ExitCode"] is not None:
-                return int(state["ExitCode"])
-            if time.monotonic() >= deadline:
-                raise ProgramError(f"{self._title} still runs after {timeout_s:g} s")
-            time.sleep(_END_POLL_S)
+        status = self._exec.status(deadline - time.monotonic())
+        if status is None:
+            raise ProgramError(f"{self._exec.title} still runs after {timeout_s:g} s")
+        with self._news:
+            self._news.wait_for(lambda: self._ended, _END_TIMEOUT_S)
+        return status
 
     def stderr(self) -> str:
         """See the contract."""
@@ -103,7 +87,7 @@ class DockerProcess:
 
     def _read(self) -> None:
         try:
-            for stream, payload in frames(self._socket):
+            for stream, payload in self._exec.frames():
                 with self._news:
                     if stream == 1:
                         *whole, self._unfinished = (self._unfinished + payload).split(b"\n")
@@ -112,78 +96,6 @@ class DockerProcess:
                         self._stderr = (self._stderr + payload)[-_STDERR_KEPT:]
                     self._news.notify_all()
         finally:
-            self._socket.close()
             with self._news:
                 self._ended = True
                 self._news.notify_all()
-
-
-def open_stream(api: docker.APIClient, exec_id: str) -> Any:
-    """Start an exec; its stream, without the client's time-out: a program may be silent for as long as it likes."""
-    stream = api.exec_start(exec_id, socket=True)
-    raw: Any = getattr(stream, "_sock", stream)
-    raw.settimeout(None)
-    return stream
-
-
-def frames(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """The frames of an engine's multiplexed stream, as (1 or 2, payload), until it ends or breaks off."""
-    while True:
-        header = _exactly(stream, _HEADER_BYTES)
-        if len(header) < _HEADER_BYTES:
-            return
-        number, length = struct.unpack(">BxxxL", header)
-        payload = _exactly(stream, length)
-        if payload:
-            yield number, payload
-        if len(payload) < length:
-            return
-
-
-def _exactly(stream: Any, count: int) -> bytes:
-    """That many bytes, fewer at the end. The SDK gives a socket, or a file around one, depending on the transport."""
-    receive = getattr(stream, "recv", None) or stream.read
-    parts = b""
-    while len(parts) < count:
-        try:
-            part = receive(count - len(parts))
-        except (OSError, ValueError):
-            break  # the engine closed the connection, or it was closed here: the stream is over
-        if not part:
-            break
-        parts += part
-    return parts
-
-
-def run_exec(
-    api: docker.APIClient, container: str, command: Sequence[str], stdin: bytes | None = None
-) -> tuple[int, bytes, bytes]:
-    """Run a command in a container to its end: its status, stdout and stderr. Raises APIError."""
-    created = api.exec_create(container, list(command), stdin=stdin is not None)["Id"]
-    stream = open_stream(api, created)
-    try:
-        if stdin is not None:
-            raw = getattr(stream, "_sock", stream)
-            threading.Thread(target=_send, args=(raw, stdin), daemon=True).start()
-        out, err = b"", b""
-        for number, payload in frames(stream):
-            if number == 1:
-                out += payload
-            else:
-                err += payload
-    finally:
-        stream.close()
-    while True:
-        state = api.exec_inspect(created)
-        if not state["Running"]:
-            return int(state["ExitCode"]), out, err
-        time.sleep(_END_POLL_S)
-
-
-def _send(raw: Any, data: bytes) -> None:
-    """Beside the reading: a program that prints while it reads would else block both sides."""
-    try:
-        raw.sendall(data)
-        raw.shutdown(1)
-    except OSError:
-        return  # the program ended without reading all: its status says what that means
