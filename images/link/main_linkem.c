@@ -126,7 +126,7 @@ static void release(struct emulator *emulator, const struct held_packet *packet)
 
 static void release_due(struct emulator *emulator, uint64_t until_ns)
 {
-    while (held_next_ns(&emulator->held) <= until_ns) {
+    while (emulator->held.count && held_next_ns(&emulator->held) <= until_ns) {
         struct held_packet packet = held_take(&emulator->held);
         if (until_ns != UINT64_MAX)
             histogram_record(&emulator->lateness, emulator->now_ns - packet.release_ns);

@@ -14,7 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from testbed.errors import RuntimeFault, UsageError
 from testbed.link.base import Endpoint
 from testbed.link.enter import inside
-from testbed.link.qdisc import INGRESS, INGRESS_HANDLE, ROOT, Qdiscs
+from testbed.link.qdisc import INGRESS, INGRESS_HANDLE, Qdiscs
 from testbed.model.shape import Direction
 
 _FILTER_PREFERENCE = 0x7B01
@@ -44,25 +44,32 @@ def ifb_name(endpoint: Endpoint) -> str:
 
 
 def redirect(endpoint: Endpoint) -> int:
-    """Make the ifb, but redirect nothing yet; returns its index. Fine if it is there."""
-    return inside(namespace_of(endpoint), lambda: _make_ifb(endpoint))
+    """Make the ifb, but redirect nothing yet; returns its index. Fine if it is there.
+
+    Raises UsageError when there is no such interface, or when somebody else has an ingress qdisc on it.
+    """
+    namespace = namespace_of(endpoint)
+    index = _known(endpoint, endpoint.interface)
+    with Qdiscs(namespace) as qdiscs:
+        present = next((qdisc for qdisc in qdiscs.of(index) if qdisc.parent == INGRESS), None)
+    if present is not None and not inside(namespace, lambda: _our_filters(index)):
+        raise UsageError(
+            f"{endpoint.name}: {endpoint.interface} has an {present.kind} qdisc that testbed did not make: "
+            "remove it, or shape another direction"
+        )
+    return inside(namespace, lambda: _make_ifb(endpoint))
 
 
 def start_redirecting(endpoint: Endpoint) -> None:
-    """Send what arrives through the ifb. Raises UsageError when somebody else has an ingress qdisc there."""
+    """Send what arrives through the ifb. Fine if it goes there already."""
     namespace = namespace_of(endpoint)
+    index = _known(endpoint, endpoint.interface)
+    if inside(namespace, lambda: _our_filters(index)):
+        return
     with Qdiscs(namespace) as qdiscs:
-        index = _known(endpoint, endpoint.interface)
-        present = next((qdisc for qdisc in qdiscs.of(index) if qdisc.parent == INGRESS), None)
-        if present is not None:
-            if inside(namespace, lambda: _our_filters(index)):
-                return
-            raise UsageError(
-                f"{endpoint.name}: {endpoint.interface} has an {present.kind} qdisc that testbed did not make: "
-                "remove it, or shape another direction"
-            )
         qdiscs.put(index, INGRESS, INGRESS_HANDLE, "ingress")
-    inside(namespace, lambda: _add_filter(index, _known(endpoint, ifb_name(endpoint))))
+    ifb = _known(endpoint, ifb_name(endpoint))
+    inside(namespace, lambda: _add_filter(index, ifb))
 
 
 def stop_redirecting(endpoint: Endpoint) -> None:
@@ -153,14 +160,3 @@ def _remove_filter(index: int) -> bool:
         info = (_FILTER_PREFERENCE << 16) | 0x0300
         route.tc("del-filter", index=index, parent=INGRESS_HANDLE, info=info)
         return bool(others)
-
-
-__all__ = [
-    "ROOT",
-    "interface_index",
-    "namespace_of",
-    "redirect",
-    "refuse_foreign_root",
-    "start_redirecting",
-    "stop_redirecting",
-]

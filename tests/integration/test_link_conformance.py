@@ -1,0 +1,228 @@
+"""One suite over every link backend that works here, judged by probes that are no part of any backend.
+
+A backend that the kernel lacks is skipped with the kernel's own reason; a shape that a backend refuses is skipped with
+its refusal. The machine may be busy: what the probes themselves cost is measured over loopback in the same moment and
+taken off, and a rate that this machine cannot offer is no failure but is not counted as shown either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from testbed.link.base import BACKENDS
+from testbed.link.choose import apply, reset
+from testbed.link.probing import Effort, measure, measure_direction
+from testbed.link.train import Train, TrainPlan, run_train
+from testbed.model.interval import clopper_pearson
+from testbed.model.link_report import LinkReport
+from testbed.model.shape import Distribution, GilbertElliott, LinkShape, Shape, jitter_quantile
+from tests.integration.link_pair import Pair, pair_of_namespaces
+from tests.integration.link_requirements import need_link_programs
+
+NOTHING = LinkShape()
+SEED = 20
+BRIEF = Effort(spaced_s=0.4, flood_s=0.3)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Pair]:
+    need_link_programs()
+    with pair_of_namespaces() as pair:
+        yield pair
+
+
+@pytest.fixture
+def pair(world: Pair) -> Iterator[Pair]:
+    yield world
+    reset(world.near)
+
+
+@pytest.fixture(params=BACKENDS.names())
+def backend(request: pytest.FixtureRequest, world: Pair) -> str:
+    name = str(request.param)
+    lack = BACKENDS.get(name).lack(world.near)
+    if lack is not None:
+        pytest.skip(f"{name}: {lack}")
+    return name
+
+
+def seeded(backend: str, shape: Shape) -> Shape:
+    """With the suite's seed where the backend has seeds: the same packets are lost in every run."""
+    with_seed = shape.model_copy(update={"seed": SEED})
+    return shape if BACKENDS.get(backend).refuse(with_seed) else with_seed
+
+
+def shaped(pair: Pair, backend: str, declared: LinkShape) -> None:
+    for shape in (declared.down, declared.up):
+        refused = BACKENDS.get(backend).refuse(shape) if shape.touches else None
+        if refused:
+            pytest.skip(f"{backend} refuses {refused}")
+    apply(pair.near, declared, backend)
+
+
+def believed(report: LinkReport) -> bool:
+    """Whether it is as declared. Fails when it is off; False when this machine could not tell."""
+    assert report.verdict != "off", report.deviations
+    return report.verdict == "as declared"
+
+
+@pytest.mark.parametrize(("down_ms", "up_ms"), [(1, 20), (100, 5)])
+def test_delay_of_an_asymmetric_pair(pair: Pair, backend: str, down_ms: int, up_ms: int) -> None:
+    declared = LinkShape(down=Shape(delay_us=1000 * down_ms), up=Shape(delay_us=1000 * up_ms))
+    shaped(pair, backend, declared)
+    for report in measure(pair.near, pair.far, declared, NOTHING, BRIEF):
+        assert believed(report)
+
+
+def test_both_ends_of_a_path_add_up(pair: Pair, backend: str) -> None:
+    near, far = LinkShape(down=Shape(delay_us=4000)), LinkShape(up=Shape(delay_us=7000))
+    shaped(pair, backend, near)
+    apply(pair.far, far, backend)
+    try:
+        report = measure_direction(pair.near, pair.far, "down", near, far, BRIEF)
+    finally:
+        reset(pair.far)
+    assert believed(report)
+    assert report.measured.delay_us == pytest.approx(11_000, abs=500)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "pareto"])
+def test_jitter_has_the_declared_distribution(pair: Pair, backend: str, distribution: Distribution) -> None:
+    shape = seeded(backend, Shape(delay_us=24_000, jitter_us=6_000, distribution=distribution))
+    shaped(pair, backend, LinkShape(down=shape))
+    jitters = travel_times(pair, TrainPlan(count=1200, interval_us=500, settle_ms=100, linger_s=0.1)) - 24_000
+    result = kstest(jitters / 6_000, lambda values: np.asarray([cumulative(distribution, value) for value in values]))
+    assert result.pvalue > 0.001, result
+
+
+def test_correlated_jitter_follows_the_one_before_and_keeps_its_distribution(pair: Pair, backend: str) -> None:
+    shape = seeded(backend, Shape(delay_us=20_000, jitter_us=8_000, correlation_percent=80))
+    shaped(pair, backend, LinkShape(down=shape))
+    plan = TrainPlan(count=1500, interval_us=500, settle_ms=100, linger_s=0.1)
+    train = run_train(pair.far.place, pair.near.place, pair.near.address, plan)
+    by_sequence = train.delay_us[np.argsort(train.sequence)]
+    # What is bound to the one before is a normal number; its uniform quantiles correlate by 6/pi asin(rho/2).
+    assert np.corrcoef(by_sequence[:-1], by_sequence[1:])[0, 1] == pytest.approx(6 / np.pi * np.arcsin(0.4), abs=0.06)
+    thinned = by_sequence[::20] - 20_000
+    assert kstest(thinned, lambda values: np.clip((values + 8_000) / 16_000, 0, 1)).pvalue > 0.001
+
+
+@pytest.mark.parametrize("percent", [0.1, 1, 10])
+def test_random_loss(pair: Pair, backend: str, percent: float) -> None:
+    declared = LinkShape(down=seeded(backend, Shape(loss_percent=percent)))
+    shaped(pair, backend, declared)
+    report = measure_direction(pair.near, pair.far, "down", declared, NOTHING, Effort(spaced_s=2.0))
+    assert believed(report)
+    assert report.measured.lost.count > 0
+
+
+def test_bursts_of_losses_are_as_long_as_declared(pair: Pair, backend: str) -> None:
+    model = GilbertElliott(p_percent=1, r_percent=25)
+    declared = LinkShape(down=seeded(backend, Shape(gemodel=model)))
+    shaped(pair, backend, declared)
+    train = run_train(pair.far.place, pair.near.place, pair.near.address, TrainPlan(count=8000, interval_us=200))
+    lost = np.ones(train.sent, dtype=bool)
+    lost[train.sequence] = False
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], lost.astype(int), [0]))))
+    bursts = edges[1::2] - edges[::2]
+    # Each burst ends after a packet with probability r, so 1/r is the mean; the exact interval is that of its ends.
+    low, high = clopper_pearson(len(bursts), int(bursts.sum()), 0.999)
+    assert low <= 0.25 <= high, (len(bursts), bursts.mean())
+    low, high = clopper_pearson(len(bursts), int((~lost).sum()), 0.999)
+    assert low <= 0.01 <= high, "share of packets after which a burst begins"
+
+
+@pytest.mark.parametrize("mbit", [1, 10, 100, 1000])
+def test_rate(pair: Pair, backend: str, mbit: int) -> None:
+    declared = LinkShape(down=Shape(rate_bps=mbit * 10**6))
+    shaped(pair, backend, declared)
+    report = measure_direction(pair.near, pair.far, "down", declared, NOTHING, BRIEF)
+    if not believed(report):
+        pytest.skip(f"this machine cannot tell now: {report.deviations[0]}")
+    assert report.measured.rate_bps is not None
+
+
+def test_different_rates_each_way(pair: Pair, backend: str) -> None:
+    declared = LinkShape(down=Shape(rate_bps=20_000_000), up=Shape(rate_bps=2_000_000))
+    shaped(pair, backend, declared)
+    for report in measure(pair.near, pair.far, declared, NOTHING, BRIEF):
+        assert believed(report)
+
+
+def test_no_more_than_the_limit_waits(pair: Pair, backend: str) -> None:
+    shaped(pair, backend, LinkShape(down=Shape(rate_bps=10_000_000, limit_pkts=20)))
+    train = run_train(
+        pair.far.place, pair.near.place, pair.near.address, TrainPlan(count=200, interval_us=0, payload=1400)
+    )
+    longest_wait_us = 23 * train.plan.wire_bits / 10  # the limit, the one being sent, and a bucket of two at most
+    assert 200 - len(train.sequence) >= 170
+    assert train.delay_us.max() < longest_wait_us
+
+
+def test_duplicates_reordering_and_corruption(pair: Pair, backend: str) -> None:
+    shape = Shape(delay_us=5_000, duplicate_percent=5, reorder_percent=3, corrupt_percent=4)
+    declared = LinkShape(down=seeded(backend, shape))
+    shaped(pair, backend, declared)
+    report = measure_direction(pair.near, pair.far, "down", declared, NOTHING, Effort(spaced_s=0.6))
+    assert believed(report)
+    assert report.measured.duplicated.count > 0
+    assert report.measured.corrupted.count > 0
+    assert report.measured.overtaken > 0
+
+
+def test_the_same_seed_loses_the_same_packets(pair: Pair, backend: str) -> None:
+    shape = Shape(loss_percent=20, seed=3)
+    shaped(pair, backend, LinkShape(down=shape))
+    first = received_sequences(pair)
+    reset(pair.near)
+    apply(pair.near, LinkShape(down=shape), backend)
+    assert received_sequences(pair) == first
+    reset(pair.near)
+    apply(pair.near, LinkShape(down=shape.model_copy(update={"seed": 4})), backend)
+    assert received_sequences(pair) != first
+
+
+def test_an_unshaped_link_is_measured_as_unshaped(pair: Pair) -> None:
+    need_link_programs()
+    for report in measure(pair.near, pair.far, NOTHING, NOTHING, BRIEF):
+        assert believed(report)
+        assert report.backend == "none"
+        assert report.measured.lost.count == 0
+
+
+def test_a_link_that_is_not_as_declared_is_seen_by_how_much(pair: Pair, backend: str) -> None:
+    really = Shape(rate_bps=1_000_000) if backend == "tbf" else Shape(delay_us=7_000)
+    claimed = Shape(rate_bps=1_250_000) if backend == "tbf" else Shape(delay_us=5_000)
+    shaped(pair, backend, LinkShape(down=really))
+    report = measure_direction(pair.near, pair.far, "down", LinkShape(down=claimed), NOTHING, BRIEF)
+    assert report.verdict == "off"
+    assert report.deviations[0].startswith("read back")
+    said = r"declared 1.25mbit: \d+.\d% less$" if backend == "tbf" else r"delay 7\S*ms, declared 5ms: off by [12]\S*ms"
+    assert re.search(said, report.deviations[-1]), report.deviations
+
+
+def cumulative(distribution: Distribution, value: float) -> float:
+    """The distribution function of a jitter, by halving its inverse."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if jitter_quantile(distribution, middle) < value else (low, middle)
+    return (low + high) / 2
+
+
+def travel_times(pair: Pair, plan: TrainPlan) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """One-way delays in microseconds with the probes' own share taken off."""
+    loopback = run_train(pair.near.place, pair.near.place, "127.0.0.1", TrainPlan(count=200, interval_us=500))
+    train = run_train(pair.far.place, pair.near.place, pair.near.address, plan)
+    assert len(train.sequence) == plan.count, "nothing may be lost"
+    return np.asarray(train.delay_us - np.median(loopback.delay_us))
+
+
+def received_sequences(pair: Pair) -> list[int]:
+    train: Train = run_train(pair.far.place, pair.near.place, pair.near.address, TrainPlan(count=200, interval_us=300))
+    return sorted(int(number) for number in train.sequence)
