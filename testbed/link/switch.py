@@ -11,13 +11,12 @@ import ctypes
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyroute2 import IPRoute
 
-from testbed.errors import RuntimeFault
+from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link.enter import inside
 
 _CLONE_NEWNET = 0x40000000
@@ -25,6 +24,9 @@ _MS_BIND = 4096
 _MNT_DETACH = 2
 _FOLDER = Path("/run/netns")
 """Where iproute2 keeps named namespaces: ours show in ``ip netns list``."""
+
+_IPV6 = Path("/proc/sys/net/ipv6/conf")
+"""Of the namespace that the thread is in, unlike /sys."""
 
 _PREFIX, _SUFFIX = "tb-", ".switch"
 """No lab or node has a dot in its name, so no other namespace of ours has such a name."""
@@ -80,27 +82,39 @@ def lay(lab: str, members: Mapping[str, Sequence[int]], bridges: Mapping[str, st
     path = str(_FOLDER / switch_name(lab))
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with IPRoute() as route:
-            for network, indices in members.items():
-                _check_and_move(route, network, indices, bridges[network], descriptor)
+        # In a thread of its own although it is the namespace that this one is in: netlink cannot be used where an
+        # event loop runs, as one does in a notebook.
+        inside("/proc/thread-self/ns/net", lambda: _check_and_move(members, bridges, descriptor))
     finally:
         os.close(descriptor)
     inside(path, lambda: _bridge(members))
 
 
-def _check_and_move(route: IPRoute, network: str, indices: Sequence[int], bridge: str, namespace: int) -> None:
-    master = route.link_lookup(ifname=bridge)
-    links = {link["index"]: link for link in route.get_links()}
-    for index in indices:
-        link = links.get(index)
-        if link is None or _kind(link) != "veth" or not master or link.get_attr("IFLA_MASTER") != master[0]:
-            raise RuntimeFault(f"interface {index} is no veth on the bridge of network {network}: it is not moved")
-    for index in indices:
-        route.link("set", index=index, net_ns_fd=namespace)
+def _check_and_move(members: Mapping[str, Sequence[int]], bridges: Mapping[str, str], namespace: int) -> None:
+    """All are checked before the first is moved."""
+    with IPRoute() as route:
+        links = {link["index"]: link for link in route.get_links()}
+        numbers = {link.get_attr("IFLA_IFNAME"): index for index, link in links.items()}
+        for network, indices in members.items():
+            bridge = numbers.get(bridges[network])
+            for index in indices:
+                link = links.get(index)
+                if link is None or bridge is None or _kind(link) != "veth" or link.get_attr("IFLA_MASTER") != bridge:
+                    raise RuntimeFault(f"interface {index} is no veth on the bridge of network {network}: not moved")
+        for indices in members.values():
+            for index in indices:
+                route.link("set", index=index, net_ns_fd=namespace)
 
 
 def _bridge(members: Mapping[str, Sequence[int]]) -> None:
-    """In the switch namespace: one bridge a network; the ends keep their indices when they come in."""
+    """In the switch namespace: one bridge a network; the ends keep their indices when they come in.
+
+    Without IPv6: its routers' and multicast searches would travel among the frames that are measured.
+    """
+    for scope in ("all", "default"):
+        setting = _IPV6 / scope / "disable_ipv6"
+        if setting.exists():
+            setting.write_text("1")
     with IPRoute() as route:
         route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
         here = {link.get_attr("IFLA_IFNAME"): link["index"] for link in route.get_links() if _kind(link) == "veth"}
@@ -143,14 +157,17 @@ def create_namespace(name: str) -> None:
 
 
 def remove_namespace(name: str) -> None:
-    """Remove a named network namespace; fine if there is none."""
+    """Remove a named network namespace; fine if there is none. Raises EnvironmentLack without root."""
     path = _FOLDER / name
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.umount2(
-        str(path).encode(), _MNT_DETACH
-    )  # fails where a crash came before the mount: then only the file is left
-    with suppress(FileNotFoundError):
-        path.unlink()
+    # It fails where a maker was stopped before the mount: then only the file is left.
+    libc.umount2(str(path).encode(), _MNT_DETACH)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EnvironmentLack(
+            f"network namespace {name} cannot be removed: {error.strerror}", "run testbed as root"
+        ) from None
 
 
 def namespaces() -> list[str]:
