@@ -30,6 +30,11 @@ needs_test() {
     command -v tc >/dev/null || echo iproute2
     command -v iptables-legacy >/dev/null || echo iptables
     command -v curl >/dev/null || echo curl
+    # A kernel with netem for the tests, whatever this machine's own has. Only Debian has it, for x86 only.
+    if [ "$(uname -m)" = x86_64 ] && grep -qs '^ID=debian$' /etc/os-release; then
+        command -v linux.uml >/dev/null || echo user-mode-linux
+        command -v insmod >/dev/null || [ -x /sbin/insmod ] || echo kmod
+    fi
 }
 
 needs_bench() {

@@ -50,6 +50,9 @@ exec "$@"
 """
 """Enters control groups, sets the limit of descriptors, and becomes the command that follows."""
 
+_FOLDERS = ("/usr", "/usr/local", "/etc", "/var", "/opt", "/home", "/root")
+"""Seen in a node also where they are file systems of their own."""
+
 _FIRST_CHILD = '"$@" & echo $!'
 """The first child after ``unshare --pid`` is process 1 of the new namespace; its number out here is what we print."""
 
@@ -57,16 +60,14 @@ _SET_UP = """
 set -eu
 root=$1 programs=$2 hosts=$3 name=$4 capabilities=$5; shift 5
 mount --make-rprivate /
-mount --bind / "$root"
-for path in /usr /usr/local /etc /var /opt /home /root; do
-    if mountpoint -q "$path"; then mount --bind "$path" "$root$path"; mount -o remount,bind,ro "$root$path"; fi
+mount -o bind,ro / "$root"
+for item; do
+    case $item in folder:*) mount -o bind,ro "${item#folder:}" "$root${item#folder:}" ;; esac
 done
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mkdir -p "$root/run/testbed/programs" "$root/run/machine"
-mount --bind "$programs" "$root/run/testbed/programs"
-mount -o remount,bind,ro "$root/run/testbed/programs"
-mount --bind "$hosts" "$root/etc/hosts"
-mount -o remount,bind,ro "$root/etc/hosts"
+mount -o bind,ro "$programs" "$root/run/testbed/programs"
+mount -o bind,ro "$hosts" "$root/etc/hosts"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -o remount,bind,ro "$root/sys"
@@ -84,7 +85,6 @@ for item; do
         mount -t tmpfs -o "mode=1777${options#"${options%%:*}"}" tmpfs "$root${options%%:*}" ;;
     esac
 done
-mount -o remount,bind,ro "$root"
 pivot_root "$root" "$root/run/machine"
 cd /
 umount -l /run/machine
@@ -98,8 +98,7 @@ for item; do
 done
 for path in /proc/sys /proc/sysrq-trigger; do
     [ -e "$path" ] || continue
-    mount --bind "$path" "$path"
-    mount -o remount,bind,ro "$path"
+    mount -o bind,ro "$path" "$path"
 done
 setpriv --no-new-privs --bounding-set="$capabilities" --inh-caps=-all true
 echo ready
@@ -116,7 +115,6 @@ _TOOLS = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "taskset": "util-linux",
-    "mountpoint": "util-linux",
     "pivot_root": "util-linux",
     "mount": "mount",
     "ip": "iproute2",
@@ -145,7 +143,8 @@ def start_holder(
     ``root`` is an empty folder, ``hosts`` the node's /etc/hosts. Raises RuntimeFault with the kernel's words.
     """
     node = placed.node
-    items = [f"tmpfs:{item}" for item in node.tmpfs]
+    items = [f"folder:{path}" for path in _FOLDERS if os.path.ismount(path)]
+    items += [f"tmpfs:{item}" for item in node.tmpfs]
     items += [f"sysctl:{_setting_path(node.name, key)}={value}" for key, value in _settings(placed).items()]
     inside = [
         "sh",
