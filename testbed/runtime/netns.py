@@ -15,7 +15,6 @@ import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
-from pathlib import Path
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
@@ -115,8 +114,7 @@ class NetnsRuntime:
         netns_state.save(record.model_copy(update={"groups": groups}))
         if sharing is None:
             netns_wiring.add_namespace(groups[0], namespace)
-        folder = netns_state.lab_folder(lab)
-        root, hosts, log = folder / f"{node.name}.root", folder / f"{node.name}.hosts", _log_path(lab, node.name)
+        root, (hosts, log) = netns_state.root_folder(lab, node.name), netns_state.node_files(lab, node.name)
         root.mkdir()
         hosts.write_text(_hosts(placed, node), encoding="utf-8")
         log.touch()
@@ -176,7 +174,7 @@ class NetnsRuntime:
         assert record.holder is not None
         if not _has_program(record.holder[0], record.placed, command[0]):
             raise RuntimeFault(f"{command[0]}: not found on {node} (programs of the project: make -C images)")
-        log = _log_path(lab, node)
+        _, log = netns_state.node_files(lab, node)
         return NetnsProcess(
             f"{command[0]} on {node}", self._entering(record, command), netns_holder.environment(record.placed), log
         )
@@ -201,7 +199,8 @@ class NetnsRuntime:
     def logs(self, lab: str, node: str) -> str:
         """What the node's programs wrote on stderr."""
         netns_state.node(lab, node)
-        return _log_path(lab, node).read_bytes()[-_LOG_SHOWN:].decode("utf-8", "replace")
+        _, log = netns_state.node_files(lab, node)
+        return log.read_bytes()[-_LOG_SHOWN:].decode("utf-8", "replace")
 
     def made(self, lab: str | None = None) -> Sequence[Made]:
         """Networks, then nodes, as recorded; a node whose holder has gone is "exited"."""
@@ -219,23 +218,32 @@ class NetnsRuntime:
                 )
         return things
 
-    def remove(self, lab: str) -> None:
+    def remove(self, lab: str, node: str | None = None) -> None:
         """Processes first, whatever they are: as long as one lives, its namespaces do."""
         nodes, networks = netns_state.nodes(lab), netns_state.networks(lab)
-        namespaces = sorted({node.namespace for node in nodes} | ({switch_name(lab)} if networks else set()))
-        deadline = time.monotonic() + _END_TIMEOUT_S
-        while True:
-            left = netns_holder.in_namespaces(namespaces) | netns_groups.processes(self._hierarchies, lab)
-            netns_holder.kill(left)
-            if not left and netns_groups.remove_groups(self._hierarchies, lab):
-                break
-            if time.monotonic() > deadline:
-                raise RuntimeFault(f"processes of lab {lab!r} do not end: {', '.join(map(str, sorted(left)))}")
-            time.sleep(0.005)
-        for namespace in namespaces:
+        if node is None:
+            namespaces = {record.namespace for record in nodes} | ({switch_name(lab)} if networks else set())
+        else:
+            own = {record.namespace for record in nodes if record.placed.name == node}
+            namespaces = own - {record.namespace for record in nodes if record.placed.name != node}
+        self._end_processes(lab, node or "", sorted(namespaces))
+        for namespace in sorted(namespaces):
             if (netns_state.NAMESPACES / namespace).exists():
                 netns_wiring.delete_namespace(namespace)
-        netns_state.forget(lab)
+        netns_state.forget(lab, node)
+
+    def _end_processes(self, lab: str, node: str, namespaces: Sequence[str]) -> None:
+        """Until none is left and the control groups are gone."""
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while True:
+            left = netns_holder.in_namespaces(namespaces) | netns_groups.processes(self._hierarchies, lab, node)
+            netns_holder.kill(left)
+            if not left and netns_groups.remove_groups(self._hierarchies, lab, node):
+                return
+            if time.monotonic() > deadline:
+                of = f"node {node!r}" if node else f"lab {lab!r}"
+                raise RuntimeFault(f"processes of {of} do not end: {', '.join(map(str, sorted(left)))}")
+            time.sleep(0.005)
 
     def _node(self, lab: str, node: str) -> NodeRecord:
         record = netns_state.node(lab, node)
@@ -249,10 +257,6 @@ class NetnsRuntime:
 
 
 RUNTIMES.register("netns", NetnsRuntime)
-
-
-def _log_path(lab: str, node: str) -> Path:
-    return netns_state.FOLDER / lab / f"{node}.log"
 
 
 def _hosts(placed: PlacedTopology, node: PlacedNode) -> str:

@@ -74,11 +74,11 @@ def cpu_time_ns(group: str) -> int:
     return int(stat["usage_usec"]) * 1000
 
 
-def processes(hierarchies: Hierarchies, lab: str) -> set[int]:
-    """All processes in the groups of a lab."""
+def processes(hierarchies: Hierarchies, lab: str, node: str = "") -> set[int]:
+    """All processes in the groups of a lab, or of one node."""
     found: set[int] = set()
-    for group in _lab_groups(hierarchies, lab):
-        for path in group.rglob("cgroup.procs"):
+    for top in _tops(hierarchies, lab, node):
+        for path in top.rglob("cgroup.procs"):
             try:
                 found.update(int(text) for text in path.read_text().split())
             except OSError as error:
@@ -87,13 +87,17 @@ def processes(hierarchies: Hierarchies, lab: str) -> set[int]:
     return found - {0}
 
 
-def remove_groups(hierarchies: Hierarchies, lab: str) -> bool:
-    """Remove the groups of a lab, and our folder with the last; False while a process that ends still holds one."""
-    for top in _lab_groups(hierarchies, lab):
+def remove_groups(hierarchies: Hierarchies, lab: str, node: str = "") -> bool:
+    """Remove the groups of a lab, and our folder with the last lab, or those of one node.
+
+    False while a process that is ending still holds one.
+    """
+    for top in _tops(hierarchies, lab, node):
         groups = sorted((path.parent for path in top.rglob("cgroup.procs")), key=lambda path: -len(path.parts))
         if not all(_remove_group(group) for group in groups):
             return False
-        _remove_group(top.parent)  # busy as long as another lab is in it
+        if not node:
+            _remove_group(top.parent)  # busy as long as another lab is in it
     return True
 
 
@@ -109,8 +113,8 @@ def _remove_group(group: Path) -> bool:
     return True
 
 
-def _lab_groups(hierarchies: Hierarchies, lab: str) -> Sequence[Path]:
-    tops = {path / _OURS / lab for path in (hierarchies.accounting, hierarchies.cpusets) if path is not None}
+def _tops(hierarchies: Hierarchies, lab: str, node: str) -> Sequence[Path]:
+    tops = {path / _OURS / lab / node for path in (hierarchies.accounting, hierarchies.cpusets) if path is not None}
     return sorted(path for path in tops if path.exists())
 
 

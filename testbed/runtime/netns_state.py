@@ -98,10 +98,28 @@ def node(lab: str, name: str) -> NodeRecord:
     return _read(path, NodeRecord)
 
 
-def forget(lab: str) -> None:
-    """Remove everything that is recorded of a lab."""
-    if (FOLDER / lab).exists():
-        shutil.rmtree(FOLDER / lab)
+def forget(lab: str, node: str | None = None) -> None:
+    """Remove everything that is recorded of a lab, or of one node; fine if there is nothing."""
+    folder = FOLDER / lab
+    if node is None:
+        if folder.exists():
+            shutil.rmtree(folder)
+        return
+    (folder / f"{_STEM}node-{node}.json").unlink(missing_ok=True)
+    for path in node_files(lab, node):
+        path.unlink(missing_ok=True)
+    if root_folder(lab, node).exists():
+        root_folder(lab, node).rmdir()
+
+
+def root_folder(lab: str, node: str) -> Path:
+    """The empty folder over which a node builds its root, in mounts of its own."""
+    return FOLDER / lab / f"{node}.root"
+
+
+def node_files(lab: str, node: str) -> tuple[Path, Path]:
+    """A node's /etc/hosts and its log."""
+    return FOLDER / lab / f"{node}.hosts", FOLDER / lab / f"{node}.log"
 
 
 def _path(record: NetworkRecord | NodeRecord) -> Path:

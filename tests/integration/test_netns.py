@@ -243,6 +243,24 @@ def test_nothing_is_left_of_a_lab_with_running_programs(runtime: Runtime) -> Non
     assert process.wait(2.0) == 128 + signal.SIGKILL
 
 
+def test_one_node_is_removed_and_made_again(runtime: Runtime) -> None:
+    name = f"{NAME}-b"
+    with Lab(world(), name=name, runtime=runtime) as lab:
+        process = lab.start("beside", ["sleep", "1000"])
+        runtime.remove(name, "client")
+        assert {made.name for made in runtime.made(name) if made.kind == "node"} == {"server", "beside"}
+        assert said(lab, "beside", "cat /sys/class/net/eth0/operstate") == "up"
+        runtime.remove(name, "beside")
+        assert process.wait(2.0) == 128 + signal.SIGKILL
+        assert not any("client" in what or "beside" in what for what in everything_of(name))
+        for node in ("client", "beside", "server"):
+            runtime.remove(name, node)
+            runtime.create_node(lab.placed, lab.placed.node(node))
+        assert said(lab, "client", "getent hosts server")
+        runtime.remove(name, "nobody")
+    assert everything_of(name) == set()
+
+
 UP_AND_WAIT = """
 import sys
 from testbed.engine.lab import Lab
