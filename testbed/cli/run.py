@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -149,8 +149,7 @@ def _lab(name: str, runtime: str, file: Path | None, fast: bool, quiet: bool) ->
         yield Lab.attach(name, runtime)
         return
     topology = load_compose(file) if file else None
-    with _progress.steps("up", quiet=quiet) as progress:
-        lab = Lab(topology, name=name, runtime=runtime, fast=fast, progress=progress)
-        lab.up()
-    with lab:
+    with ExitStack() as stack:
+        with _progress.steps("up", quiet=quiet) as progress:
+            lab = stack.enter_context(Lab(topology, name=name, runtime=runtime, fast=fast, progress=progress))
         yield lab

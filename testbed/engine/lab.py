@@ -70,6 +70,7 @@ class Lab:
         self._placed: PlacedTopology | None = None
         self._paths: Paths | None = None
         self._own = True
+        self._added: set[str] = set()
 
     @classmethod
     def attach(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> Lab:
@@ -172,8 +173,21 @@ class Lab:
         """What a node has logged."""
         return self.runtime.logs(self.name, self._known(node))
 
+    def add(self, node: PlacedNode) -> None:
+        """Make one more node, e.g. a server in the server's network. ``discard`` removes it, and so does ``down``."""
+        self.discard(node.name)
+        self.runtime.create_node(self.placed, node)
+        self._added.add(node.name)
+
+    def discard(self, node: str) -> None:
+        """Remove a node that was added, by this run or by one that was killed; fine if there is none."""
+        if any(placed.name == node for placed in self.placed.nodes):
+            raise UsageError(f"node {node!r} belongs to the topology of lab {self.name!r}: it goes with the lab")
+        self.runtime.remove(self.name, node)
+        self._added.discard(node)
+
     def _known(self, node: str) -> str:
-        names = [placed.name for placed in self.placed.nodes]
+        names = [*(placed.name for placed in self.placed.nodes), *sorted(self._added)]
         if node not in names:
             raise UsageError(f"lab {self.name!r} has no node {node!r}: one of {', '.join(names)}")
         return node

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from statistics import mean
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,18 +17,24 @@ from testbed.figures.style import Look, legend, looks, markers, new_figure
 from testbed.model.record import Record
 from testbed.store.reading import Run
 
+LineStyle = Literal["-", "--", ":"]
+_LINES: tuple[LineStyle, ...] = ("-", "--", ":")
+"""One for each idle population, where a scenario has several."""
+
 
 def draw(run: Run) -> Figure:
-    """One line a server through the mean of its repetitions, one marker a point."""
+    """One line a server and idle population through the mean of its repetitions, one marker a point."""
     figure, axes = new_figure(run.manifest.title)
     records = sorted(run.latest(), key=lambda record: (record.offered_per_s, record.repetition))
-    by_label: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_label[record.label].append(record)
     style = looks(run.manifest.labels)
-    handles = [
-        _server_line(axes, label, by_label[label], style[label]) for label in run.manifest.labels if by_label[label]
-    ]
+    idle_counts = sorted({record.idle_connections for record in records})
+    handles = []
+    for label in run.manifest.labels:
+        for idle, line in zip(idle_counts, itertools.cycle(_LINES), strict=False):
+            own = [r for r in records if r.label == label and r.idle_connections == idle]
+            if own:
+                name = label if len(idle_counts) == 1 else f"{label}, {idle:,} idle"
+                handles.append(_server_line(axes, name, own, style[label], line))
     _ideal(axes, records)
     axes.set_xlabel("request rate offered (requests/s)")
     axes.set_ylabel("reply rate (replies/s)")
@@ -38,14 +46,14 @@ def draw(run: Run) -> Figure:
     return figure
 
 
-def _server_line(axes: Axes, label: str, records: list[Record], look: Look) -> Line2D:
+def _server_line(axes: Axes, name: str, records: list[Record], look: Look, line: LineStyle) -> Line2D:
     by_rate: dict[float, list[float]] = defaultdict(list)
     for record in records:
         by_rate[record.offered_per_s].append(record.replies_per_s)
     rates = sorted(by_rate)
-    axes.plot(rates, [mean(by_rate[rate]) for rate in rates], color=look.colour, linewidth=1.4)
+    axes.plot(rates, [mean(by_rate[rate]) for rate in rates], color=look.colour, linestyle=line, linewidth=1.4)
     markers(axes, [r.offered_per_s for r in records], [r.replies_per_s for r in records], records, look)
-    return Line2D([], [], color=look.colour, marker=look.marker, label=label)
+    return Line2D([], [], color=look.colour, linestyle=line, marker=look.marker, label=name)
 
 
 def _ideal(axes: Axes, records: list[Record]) -> None:

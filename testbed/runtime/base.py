@@ -120,8 +120,8 @@ class Runtime(Protocol):
         """Everything that stands and carries our labels, of one lab or of all."""
         ...
 
-    def remove(self, lab: str) -> None:
-        """Remove all of a lab: processes, nodes, networks, switch namespace. Fine if there is nothing."""
+    def remove(self, lab: str, node: str | None = None) -> None:
+        """Remove all of a lab: processes, nodes, networks, switch namespace; or one node. Fine if there is nothing."""
         ...
 
 

@@ -27,7 +27,7 @@ from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.runtime import docker_paths
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.docker_engine import connect, explained, faults
-from testbed.runtime.docker_images import image_tag
+from testbed.runtime.docker_images import ensure_image, image_tag, program_images
 from testbed.runtime.docker_process import DockerProcess, run_program
 from testbed.topology.host import host_routes
 
@@ -49,6 +49,7 @@ class DockerRuntime:
         self._ids: dict[tuple[str, str], str] = {}
         self._tags: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._building = threading.Lock()
 
     def describe(self) -> Mapping[str, str]:
         """See the contract."""
@@ -209,9 +210,16 @@ class DockerRuntime:
         switches = [name for name in switch.namespaces() if lab in (None, name) and name not in known]
         return found + [Made(name, "network", "switch", "made", {}, {_LAB: name}) for name in switches]
 
-    def remove(self, lab: str) -> None:
+    def remove(self, lab: str, node: str | None = None) -> None:
         """See the contract."""
         label = f"{_LAB}={lab}"
+        if node is not None:
+            with faults(f"removing node {node!r}"):
+                for entry in self._api.containers(all=True, filters={"label": [label, f"{_NODE}={node}"]}):
+                    self._remove_container(entry["Id"])
+            with self._lock:
+                self._ids.pop((lab, node), None)
+            return
         with faults(f"removing lab {lab!r}"):
             containers = self._api.containers(all=True, filters={"label": label})
             with ThreadPoolExecutor(_REMOVERS) as pool:
@@ -240,12 +248,16 @@ class DockerRuntime:
                 return
 
     def _image(self, node: PlacedNode) -> str:
+        """The tag. Only our programs' images must be built before: others are built now, when they are first used."""
         build_from = node.node.build
         if build_from is None:
             return node.node.image
-        with self._lock:
+        with self._building:
             if build_from not in self._tags:
-                self._tags[build_from] = image_tag(build_from)
+                if build_from in program_images():
+                    self._tags[build_from] = image_tag(build_from)
+                else:
+                    self._tags[build_from] = ensure_image(self._client, build_from, lambda _: None)
             return self._tags[build_from]
 
     def _host_config(self, lab: str, node: PlacedNode) -> Any:

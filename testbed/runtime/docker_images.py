@@ -22,7 +22,7 @@ from docker.errors import APIError, ImageNotFound
 
 from testbed.errors import EnvironmentLack, RunError
 from testbed.project import images_folder
-from testbed.runtime.docker_engine import connect
+from testbed.runtime.docker_engine import connect, faults
 
 BASE_IMAGE = "debian:bookworm-slim"
 _SUITE = "bookworm"
@@ -39,14 +39,15 @@ _PULL_SILENCE_S = 15.0
 Say = Callable[[str], None]
 
 
-def build(progress: Say) -> dict[str, str]:
+def build(progress: Say, no_cache: bool = False) -> dict[str, str]:
     """Build the base image and the images of our programs where they are missing; returns name → tag.
 
+    ``no_cache`` builds the programs' images again, every step of them, although they are there.
     Raises EnvironmentLack without an engine or the means for a base image, RunError with the build's last words.
     """
     client = connect()
     ensure_base_image(client, progress)
-    return {name: ensure_image(client, name, progress) for name in program_images()}
+    return {name: ensure_image(client, name, progress, no_cache) for name in program_images()}
 
 
 def program_images() -> list[str]:
@@ -55,18 +56,25 @@ def program_images() -> list[str]:
     return sorted(folder.name for folder in folders if any(folder.glob("*.c")))
 
 
-def ensure_image(client: docker.DockerClient, build_from: str, progress: Say) -> str:
+def ensure_image(client: docker.DockerClient, build_from: str, progress: Say, no_cache: bool = False) -> str:
     """The tag of the image of a folder (below ``images/``, or an absolute path), built if it is missing."""
     tag = image_tag(build_from)
-    try:
-        client.images.get(tag)
-    except ImageNotFound:
+    if no_cache or not _is_there(client, tag):
         ensure_base_image(client, progress)
         began = time.monotonic()
         progress(f"building {tag}")
-        _build(client, _context(build_from), _dockerfile(build_from), tag)
+        _build(client, build_from, tag, no_cache)
         progress(f"built {tag} in {time.monotonic() - began:.1f} s")
     return tag
+
+
+def _is_there(client: docker.DockerClient, tag: str) -> bool:
+    with faults(f"image {tag}"):
+        try:
+            client.images.get(tag)
+        except ImageNotFound:
+            return False
+        return True
 
 
 def image_tag(build_from: str) -> str:
@@ -101,32 +109,36 @@ def _dockerfile(build_from: str) -> str:
     return f"{folder.name}/Dockerfile" if folder.parent == images_folder() else "Dockerfile"
 
 
-def _build(client: docker.DockerClient, files: list[tuple[str, Path]], dockerfile: str, tag: str) -> None:
+def _build(client: docker.DockerClient, build_from: str, tag: str, no_cache: bool) -> None:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
-        for name, path in files:
+        for name, path in _context(build_from):
             archive.add(path, name, recursive=False)
     context.seek(0)
     said: list[str] = []
-    try:
+    with faults(f"building {tag}"):
         for event in client.api.build(
-            fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, rm=True, forcerm=True, decode=True
+            fileobj=context,
+            custom_context=True,
+            dockerfile=_dockerfile(build_from),
+            tag=tag,
+            nocache=no_cache,
+            rm=True,
+            forcerm=True,
+            decode=True,
         ):
             said += [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
             if "error" in event:
-                faults = [line for line in said if "error" in line.lower()] or said
-                raise RunError(f"building {tag} failed: {' | '.join(faults[:3])} ({event['error']})")
-    except APIError as error:
-        raise RunError(f"building {tag} failed: {error.explanation}") from None
+                errors = [line for line in said if "error" in line.lower()] or said
+                raise RunError(f"building {tag} failed: {' | '.join(errors[:3])} ({event['error']})")
 
 
 def ensure_base_image(client: docker.DockerClient, progress: Say) -> None:
-    """Have the base image: it is there, or a registry gives it, or it is made from Debian's packages."""
-    try:
-        client.images.get(BASE_IMAGE)
-    except ImageNotFound:
-        pass
-    else:
+    """Have the base image: it is there, or a registry gives it, or it is made from Debian's packages.
+
+    Raises EnvironmentLack where there is no means to have it, RunError with the last words of what makes it.
+    """
+    if _is_there(client, BASE_IMAGE):
         return
     progress(f"pulling {BASE_IMAGE}")
     reason = _pull(client)
@@ -178,20 +190,33 @@ def _bootstrap(client: docker.DockerClient, progress: Say) -> None:
             f"there is no {BASE_IMAGE}, no registry gives it, and nothing here can make it",
             "apt-get install mmdebstrap (Debian, Ubuntu), or docker pull debian:bookworm-slim where a registry answers",
         )
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as making:
-        words: list[bytes] = []
-        listener = threading.Thread(target=lambda: words.extend(making.stderr or ()), daemon=True)
-        listener.start()
-        repository, tag = BASE_IMAGE.split(":")
-        image = f"{repository}:{tag}-in-the-making"
-        client.api.import_image_from_stream(making.stdout, repository=repository, tag=f"{tag}-in-the-making")
-        status = making.wait()
-        listener.join(5)
-    if status != 0:
-        # A stream that was cut short may have been imported all the same.
-        client.images.remove(image, force=True)
-        last = words[-1].decode(errors="replace").strip() if words else f"status {status}"
-        raise RunError(f"{command[0]} could not make the base image: {last}")
+    repository, tag = BASE_IMAGE.split(":")
+    unfinished = f"{tag}-in-the-making"
+    status, words = _import(client, command, repository, unfinished)
+    image = f"{repository}:{unfinished}"
+    if status != 0 or not _is_there(client, image):
+        if _is_there(client, image):  # a stream that was cut short is imported all the same
+            client.images.remove(image, force=True)
+        raise RunError(f"{command[0]} could not make the base image: {words or f'it ended with status {status}'}")
     client.images.get(image).tag(repository, tag)
     client.images.remove(image)
     progress(f"made {BASE_IMAGE} in {time.monotonic() - began:.0f} s")
+
+
+def _import(client: docker.DockerClient, command: list[str], repository: str, tag: str) -> tuple[int, str]:
+    """Import what the command writes, an archive of files; returns its status, and what it or the engine said last."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as making:
+        lines: list[bytes] = []
+        listener = threading.Thread(target=lambda: lines.extend(making.stderr or ()), daemon=True)
+        listener.start()
+        said = ""
+        try:
+            # Unlike the function that is named after streams, this one waits as long as it takes.
+            client.api.import_image_from_data(making.stdout, repository=repository, tag=tag)
+        except (APIError, OSError) as error:
+            said = f"the engine took no image: {error}"
+        if making.stdout is not None:
+            making.stdout.close()  # nobody reads it any more: the command shall not wait for that
+        status = making.wait()
+        listener.join(5)
+    return status, (lines[-1].decode("utf-8", "replace").strip() if lines and status else said)

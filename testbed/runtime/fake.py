@@ -210,9 +210,12 @@ class FakeRuntime:
         ]
         return things
 
-    def remove(self, lab: str) -> None:
-        """Forget all of a lab."""
-        self._note("remove", lab)
+    def remove(self, lab: str, node: str | None = None) -> None:
+        """Forget all of a lab, or one node."""
+        self._note("remove", lab if node is None else node)
+        if node is not None:
+            self._nodes.pop((lab, node), None)
+            return
         self._nodes = {key: node for key, node in self._nodes.items() if key[0] != lab}
         self._networks = {key: network for key, network in self._networks.items() if key[0] != lab}
 

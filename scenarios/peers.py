@@ -1,0 +1,32 @@
+"""nginx and lighttpd under the loads of Figures 1 and 5, beside the µserver with level-triggered epoll."""
+
+from pathlib import Path
+
+from testbed import PROFILES, OneByte, Scenario, ServerImage, mechanisms, paper
+
+IMAGES = Path(__file__).resolve().parents[1] / "images" / "peers"
+
+SCENARIO = Scenario(
+    name="peers",
+    title="Other people's servers: one-byte workload",
+    sentence="Servers built on epoll do not mind idle connections, whatever else they do per request.",
+    servers=(
+        *mechanisms("epoll-lt"),
+        ServerImage(
+            name="nginx",
+            dockerfile_folder=IMAGES / "nginx",
+            command=("nginx", "-c", "/etc/testbed/nginx.conf"),
+            ready_path="/1.bin",
+        ),
+        ServerImage(
+            name="lighttpd",
+            dockerfile_folder=IMAGES / "lighttpd",
+            command=("lighttpd", "-D", "-f", "/etc/testbed/lighttpd.conf"),
+            ready_path="/1.bin",
+        ),
+    ),
+    workload=OneByte(),
+    idle_connections=(0, paper.IDLE_CONNECTIONS),
+    profiles=PROFILES,
+    figures=("reply_rate", "percentiles"),
+)

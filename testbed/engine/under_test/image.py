@@ -1,0 +1,127 @@
+"""Anyone's server, from an image or a Dockerfile: everything but the counters works for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from testbed.engine.lab import Lab
+from testbed.engine.program import Line
+from testbed.engine.under_test.base import KINDS, Running, Usage
+from testbed.errors import ProgramError, UsageError
+from testbed.model.placed import PlacedNode
+from testbed.model.scenario import Scenario
+from testbed.model.server import Server, ServerImage
+from testbed.model.topology import Node
+from testbed.runtime.base import Process
+
+_STOP_TIMEOUT_S = 5.0
+_READY_PAUSE_S = 0.1
+
+
+def _node_name(server: ServerImage) -> str:
+    return f"image-{server.name}"
+
+
+class _Running:
+    def __init__(self, lab: Lab, server: ServerImage, process: Process) -> None:
+        self.port = server.port
+        self._lab = lab
+        self._node = _node_name(server)
+        self._process = process
+
+    def usage(self) -> Usage:
+        """CPU time of the whole container: a server may be many processes."""
+        return Usage(self._lab.runtime.cpu_time_ns(self._lab.name, self._node) / 1e3, {})
+
+    def finish(self) -> Line:
+        """It must still have been serving."""
+        if _status(self._process) is not None:
+            raise ProgramError(f"the server in {self._node} ended during the point: {_last_words(self._process)}")
+        return {}
+
+
+class ImageKind:
+    """See ``Kind``."""
+
+    def unavailable(self, lab: Lab, servers: tuple[Server, ...]) -> dict[str, str]:
+        """None: what cannot run fails by name in ``prepare``."""
+        if lab.runtime.name == "netns":
+            raise UsageError("a server from an image needs the docker runtime: namespaces alone have no images")
+        return {}
+
+    def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
+        """One container for each, in the server node's network and on its CPUs, with the documents on a tmpfs."""
+        documents = scenario.workload.documents()
+        for server in cast("tuple[ServerImage, ...]", servers):
+            node = Node(
+                name=_node_name(server),
+                image=server.image or str(server.dockerfile_folder),
+                build=None if server.dockerfile_folder is None else str(server.dockerfile_folder.resolve()),
+                environment=server.environment,
+                cap_add=("CHOWN", "DAC_OVERRIDE", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
+                tmpfs=(server.documents,),
+                read_only=False,
+                shares_network_of=lab.server.name,
+            )
+            lab.add(PlacedNode(node=node, addresses={}, cpuset=lab.server.cpuset))
+            lab.put_files(node.name, server.documents, documents)
+
+    def clean_up(self, lab: Lab, servers: tuple[Server, ...]) -> None:
+        """Remove the containers."""
+        for server in cast("tuple[ServerImage, ...]", servers):
+            lab.discard(_node_name(server))
+
+    @contextmanager
+    def start(self, lab: Lab, scenario: Scenario, server: Server) -> Iterator[Running]:
+        """Run its command and wait until it answers."""
+        own = cast("ServerImage", server)
+        process = lab.start(_node_name(own), own.command)
+        try:
+            _await_ready(lab, own, process)
+            yield _Running(lab, own, process)
+        finally:
+            process.signal("TERM")
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except ProgramError:
+                process.signal("KILL")
+                process.wait(_STOP_TIMEOUT_S)
+
+
+def _await_ready(lab: Lab, server: ServerImage, process: Process) -> None:
+    """Ask with the load generator itself, from the first client: what counts is that the clients can reach it."""
+    client = lab.clients[0]
+    own, target = lab.placed.gateway_of(client, lab.server)
+    command = ["loadgen", "--target", target, "--port", str(server.port), "--uri", server.ready_path, "--rate", "20"]
+    command += ["--hosts", str(client.emulated_prefix), "--interface", f"address:{own}", "--warm-up", "0s"]
+    command += ["--window", "100ms", "--timeout", "500ms", "--arrival", "deterministic"]
+    deadline = time.monotonic() + server.ready_timeout_s
+    while True:
+        done = lab.run(client.name, command, timeout_s=20)
+        if done.status == 0 and '"completed":0,' not in done.stdout.splitlines()[-1]:
+            return
+        if _status(process) is not None:
+            raise ProgramError(f"the server {server.name} ended at its start: {_last_words(process)}")
+        if time.monotonic() > deadline:
+            where = f"port {server.port}, GET {server.ready_path}"
+            raise ProgramError(f"the server {server.name} was not ready within {server.ready_timeout_s:g} s ({where})")
+        time.sleep(_READY_PAUSE_S)
+
+
+def _status(process: Process) -> int | None:
+    """Its exit status, or None while it runs."""
+    try:
+        return process.wait(0.0)
+    except ProgramError:
+        return None
+
+
+def _last_words(process: Process) -> str:
+    said = [*process.lines(0.0), *process.stderr().splitlines()]
+    return said[-1] if said else f"status {_status(process)}, no output"
+
+
+KINDS.register("image", ImageKind())
