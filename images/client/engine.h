@@ -22,7 +22,7 @@
 
 enum engine_error {
     ENGINE_OK,
-    ENGINE_REFUSED,       /* RST in answer to the SYN */
+    ENGINE_REFUSED,       /* RST in answer to the SYN, or to confirm() */
     ENGINE_RESET,         /* RST later */
     ENGINE_TIMED_OUT,     /* TCP gave up after its last retransmission */
     ENGINE_NO_DESCRIPTOR, /* EMFILE, ENFILE */
@@ -50,6 +50,8 @@ struct engine_settings {
 
 struct engine_events {
     void (*connected)(void *owner, uint32_t connection);
+    /* The peer knows the connection: the answer to confirm(). */
+    void (*confirmed)(void *owner, uint32_t connection);
     /* Bytes of the stream, in order. They are valid during the call only. */
     void (*received)(void *owner, uint32_t connection, const uint8_t *bytes, size_t length);
     /* The peer sent FIN. The connection still belongs to the load, which should finish() it. */
@@ -69,6 +71,9 @@ struct engine_operations {
     enum engine_error (*connect)(struct engine *engine, uint32_t *connection);
     /* Queues bytes; allowed from connect() on. They must stay valid while the connection lives. */
     void (*send)(struct engine *engine, uint32_t connection, const void *bytes, size_t length);
+    /* Asks the peer, before anything was sent, whether it knows the connection: confirmed() or failed() follows. A server whose
+       backlog is full answers the SYN and drops the rest, and a connection on which nothing is ever said would never notice. */
+    void (*confirm)(struct engine *engine, uint32_t connection);
     /* FIN after everything queued. The rest of the closing is the engine's. */
     void (*finish)(struct engine *engine, uint32_t connection);
     /* RST, and forget. */

@@ -56,6 +56,12 @@ static void lose(struct idle *idle, uint32_t connection)
 static void on_connected(void *owner, uint32_t connection)
 {
     struct idle *idle = owner;
+    idle->engine->operations->confirm(idle->engine, connection);
+}
+
+static void on_confirmed(void *owner, uint32_t connection)
+{
+    struct idle *idle = owner;
     idle->connections[connection].state = IDLE_ESTABLISHED;
     idle->handshakes--;
     idle->established++;
@@ -119,6 +125,7 @@ static void on_failed(void *owner, uint32_t connection, enum engine_error error)
 
 const struct engine_events idle_events = {
     .connected = on_connected,
+    .confirmed = on_confirmed,
     .received = on_received,
     .peer_closed = on_peer_closed,
     .failed = on_failed,

@@ -3,7 +3,8 @@
  * is replaced.
  *
  * Pace: handshakes are started at a rate that halves whenever a SYN, or the server's answer, had to be sent again (its backlog was
- * full), and grows slowly while none is; and never more than `most_handshakes` are unanswered.
+ * full), and grows slowly while none is; and never more than `most_handshakes` are unanswered. A connection counts when the
+ * server has confirmed that it knows it.
  */
 #ifndef CLIENT_IDLE_H
 #define CLIENT_IDLE_H
@@ -26,7 +27,7 @@ struct idle_settings {
     uint32_t request_length;
 };
 
-enum idle_state { IDLE_NONE, IDLE_CONNECTING, IDLE_ESTABLISHED };
+enum idle_state { IDLE_NONE, IDLE_CONNECTING, IDLE_ESTABLISHED /* and confirmed by the server */ };
 
 struct idle_connection {
     uint8_t state;

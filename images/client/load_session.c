@@ -188,6 +188,12 @@ static void on_connected(void *owner, uint32_t connection)
     load_send_batch(load, connection, run->intended_ns);
 }
 
+static void on_confirmed(void *owner, uint32_t connection)
+{
+    (void)owner; /* loadgen never asks: its requests are answered, or not */
+    (void)connection;
+}
+
 static void on_received(void *owner, uint32_t connection, const uint8_t *bytes, size_t length)
 {
     struct load *load = owner;
@@ -233,6 +239,7 @@ static void on_failed(void *owner, uint32_t connection, enum engine_error error)
 
 const struct engine_events load_events = {
     .connected = on_connected,
+    .confirmed = on_confirmed,
     .received = on_received,
     .peer_closed = on_peer_closed,
     .failed = on_failed,

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,16 +54,18 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
     flags->target.engine.most_connections = 2 * flags->idle.wanted + 1024;
 }
 
-static void build_request(struct flags *flags)
+/* What slow readers ask for; NULL for the other modes. The caller frees it. */
+static char *build_request(struct flags *flags)
 {
     char *text;
     if (!flags->uri)
-        return;
+        return NULL;
     int length = asprintf(&text, "GET %s HTTP/1.1\r\nUser-Agent: testbed-idleconn\r\nHost: %s\r\n\r\n", flags->uri, flags->target.target_text);
     if (length < 0)
         options_fail("no memory for the request");
     flags->idle.request = text;
     flags->idle.request_length = (uint32_t)length;
+    return text;
 }
 
 static int report_summary(struct idle *idle)
@@ -102,7 +105,7 @@ int main(int argc, char **argv)
     flags.target.receive_buffer = 4096;                   /* so that slow readers are slow for the server too */
     flags.target.ring_frames = 4096;
     parse_flags(argc, argv, &flags);
-    build_request(&flags);
+    char *request = build_request(&flags);
     program_prepare();
     struct idle idle = {.settings = flags.idle};
     char problem[256];
@@ -114,5 +117,6 @@ int main(int argc, char **argv)
     int status = idle_run(&idle, &program_stopped) == 0 ? report_summary(&idle) : errno ? program_error(strerror(errno)) : incomplete(&idle);
     engine->operations->close(engine);
     idle_close(&idle);
+    free(request);
     return status;
 }

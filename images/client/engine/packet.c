@@ -139,6 +139,15 @@ static void packet_send(struct engine *base, uint32_t number, const void *bytes,
         tcp_output(engine, connection);
 }
 
+static void packet_confirm(struct engine *base, uint32_t number)
+{
+    struct packet_engine *engine = packet_of(base);
+    struct tcp_connection *connection = &engine->connections[number];
+    connection->confirming = true;
+    tcp_send_ack(engine, connection); /* first: the handshake's own */
+    tcp_send_probe(engine, connection);
+}
+
 static void packet_finish(struct engine *base, uint32_t number)
 {
     struct packet_engine *engine = packet_of(base);
@@ -321,6 +330,7 @@ static const struct engine_operations packet_operations = {
     .open = packet_open,
     .connect = packet_connect,
     .send = packet_send,
+    .confirm = packet_confirm,
     .finish = packet_finish,
     .abort = packet_abort,
     .read = packet_read,

@@ -83,7 +83,9 @@ static void syn_sent_input(struct packet_engine *engine, struct tcp_connection *
 static void reset_input(struct packet_engine *engine, struct tcp_connection *connection, const struct segment *segment)
 {
     engine->counters.resets_received++;
-    if (segment->sequence == connection->receive_next)
+    if (connection->confirming && segment->sequence + 1 == connection->receive_next)
+        tcp_fail(engine, connection, ENGINE_REFUSED); /* the answer to tcp_send_probe() */
+    else if (segment->sequence == connection->receive_next)
         tcp_fail(engine, connection, ENGINE_RESET);
     else if (!sequence_before(segment->sequence, connection->receive_next) && sequence_before(segment->sequence, connection->receive_edge))
         tcp_send_ack(engine, connection); /* RFC 5961: somebody who guesses does not get through */
@@ -190,6 +192,20 @@ static bool fin_input(struct packet_engine *engine, struct tcp_connection *conne
     return true;
 }
 
+/* Whatever the peer says, it knows the connection. False: the connection is gone. */
+static bool confirmed_input(struct packet_engine *engine, struct tcp_connection *connection)
+{
+    uint32_t generation = connection->generation;
+    if (!connection->confirming)
+        return true;
+    connection->confirming = false;
+    connection->retransmit_at_ns = 0;
+    connection->retries = 0;
+    if (connection->owned)
+        engine->base.events->confirmed(engine->base.owner, connection_number(engine, connection));
+    return connection->generation == generation;
+}
+
 static void acknowledge(struct packet_engine *engine, struct tcp_connection *connection, bool at_once)
 {
     uint32_t owed = connection->receive_next - connection->acknowledged;
@@ -249,7 +265,7 @@ void tcp_input(struct packet_engine *engine, const struct segment *segment)
         tcp_send_ack(engine, connection);
     } else if (!(segment->flags & TCP_ACK)) {
         engine->counters.not_understood++;
-    } else if (acceptable(engine, connection, segment) && acknowledgement_input(engine, connection, segment) &&
+    } else if (acceptable(engine, connection, segment) && confirmed_input(engine, connection) && acknowledgement_input(engine, connection, segment) &&
                closing_input(engine, connection)) {
         tcp_output(engine, connection);
         data_input(engine, connection, segment);

@@ -1,6 +1,8 @@
 /* What leaves: SYN, data, FIN, ACK, RST. */
 #include "engine/packet_tcp.h"
 
+enum { PROBE_AGE = 64 };
+
 static uint32_t smaller(uint32_t one, uint32_t other)
 {
     return one < other ? one : other;
@@ -68,6 +70,23 @@ void tcp_send_syn(struct packet_engine *engine, struct tcp_connection *connectio
 void tcp_send_ack(struct packet_engine *engine, struct tcp_connection *connection)
 {
     emit_segment(engine, connection, connection->send_next, 0, false);
+}
+
+void tcp_send_probe(struct packet_engine *engine, struct tcp_connection *connection)
+{
+    /* An old segment, as of keep-alive, is answered with an ACK by whoever knows the connection. That it acknowledges one byte less
+       than it should makes it wrong for a server that still waits for our first ACK, and that it is older by another number than
+       that makes it no SYN cookie's answer: a server that waits, or has forgotten, sends RST. */
+    struct frame_fields fields = {
+        .host = connection->host,
+        .port = connection->port,
+        .sequence = connection->send_next - PROBE_AGE,
+        .acknowledged = connection->receive_next - 1,
+        .flags = TCP_ACK,
+        .window = advertise(engine, connection),
+    };
+    emit(engine, &fields);
+    tcp_arm(engine, connection, &connection->retransmit_at_ns, connection->rto_us * NS_PER_US);
 }
 
 /* Queued bytes from a sequence number on. */

@@ -36,6 +36,7 @@ struct tcp_connection {
     uint16_t port;
     uint8_t state;
     bool owned;            /* by the load: events may name it */
+    bool confirming;       /* the peer was asked whether it knows the connection */
     bool fin_queued;       /* FIN follows the queued data; its sequence number is send_end */
     uint8_t own_shift, peer_shift; /* both 0 unless both sides scale windows */
     uint8_t retries;
@@ -112,6 +113,8 @@ void tcp_send_syn(struct packet_engine *engine, struct tcp_connection *connectio
 /* Sends data and FIN as far as windows allow. */
 void tcp_output(struct packet_engine *engine, struct tcp_connection *connection);
 void tcp_send_ack(struct packet_engine *engine, struct tcp_connection *connection);
+/* Asks whether the peer knows the connection; again by the timer until it answers. */
+void tcp_send_probe(struct packet_engine *engine, struct tcp_connection *connection);
 void tcp_send_reset(struct packet_engine *engine, const struct tcp_connection *connection);
 /* Sends the first unacknowledged segment again. */
 void tcp_retransmit(struct packet_engine *engine, struct tcp_connection *connection);

@@ -62,6 +62,10 @@ static void retransmission_timeout(struct packet_engine *engine, struct tcp_conn
         tcp_send_syn(engine, connection);
         return;
     }
+    if (connection->confirming) {
+        tcp_send_probe(engine, connection);
+        return;
+    }
     connection->congestion_window = connection->mss;
     connection->duplicate_acks = 0;
     tcp_retransmit(engine, connection);

@@ -204,6 +204,12 @@ static void socket_send(struct engine *base, uint32_t number, const void *bytes,
     watch(engine, self);
 }
 
+/* The kernel's word is taken: what a full backlog dropped of a handshake is the kernels' business on both sides. */
+static void socket_confirm(struct engine *base, uint32_t number)
+{
+    base->events->confirmed(base->owner, number);
+}
+
 static void socket_finish(struct engine *base, uint32_t number)
 {
     struct socket_engine *engine = socket_of(base);
@@ -354,6 +360,7 @@ static const struct engine_operations socket_operations = {
     .open = socket_open,
     .connect = socket_connect,
     .send = socket_send,
+    .confirm = socket_confirm,
     .finish = socket_finish,
     .abort = socket_abort,
     .read = socket_read,
