@@ -109,6 +109,8 @@ def kernel_lack() -> str | None:
         with scratch_namespace() as (namespace, index), Qdiscs(namespace) as qdiscs:
             qdiscs.put(index, ROOT, _HANDLES["uniform"], _KIND, encode(Shape(delay_us=1000)))
     except TestbedError as error:
+        if "kind is unknown" in str(error):
+            return "the kernel has no netem (Specified qdisc kind is unknown)"
         return f"the kernel's netem does not work here: {error}"
     return None
 

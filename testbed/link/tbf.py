@@ -29,8 +29,8 @@ _ETHERNET = 1
 _RATESPEC = struct.Struct("=BBHhHI")
 _REST = struct.Struct("=III")  # limit, buffer, mtu
 _MAX_RATE32 = 2**32 - 1
-_BURST_S = 0.001
-"""The default bucket: what the rate sends in a millisecond, so that sleeping timers cost no rate …"""
+_BURST_S = 0.004
+"""The default bucket: what the rate sends in four milliseconds, so that a late timer costs no rate …"""
 
 _MIN_BURST_BYTES = 2 * 1514
 """… and never less than two packets."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from zlib import crc32
 
 from testbed.errors import RuntimeFault, UsageError
@@ -27,6 +28,8 @@ from testbed.runtime.base import Completed
 _TABLES: dict[Direction, str] = {"down": "mangle", "up": "raw"}
 _COMMENT = "testbed-link"
 _START_TIMEOUT_S = 10.0
+_WORKERS = 8
+T = TypeVar("T")
 _LOCK_FLAGS = ("-w", "5")
 
 
@@ -82,13 +85,12 @@ class Userspace:
                 f"{endpoint.name}: userspace cannot do this: rate (each of {len(arrivals)} receivers would get all "
                 "of it; tbf does it at the sender)"
             )
-        for arrival in arrivals:
-            queue = _Queue(endpoint, direction, arrival)
-            queue.shape(shape)
+        _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).shape(shape), arrivals)
 
     def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
         """As the running linkem reports it; the same at every receiver, or it is an error."""
-        shapes = [_Queue(endpoint, direction, arrival).read_back() for arrival in _arrivals(endpoint, direction)]
+        arrivals = _arrivals(endpoint, direction)
+        shapes = _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).read_back(), arrivals)
         if not shapes or all(shape is None for shape in shapes):
             return None
         if any(shape != shapes[0] for shape in shapes):
@@ -97,8 +99,7 @@ class Userspace:
 
     def remove(self, endpoint: Endpoint, direction: Direction) -> None:
         """Remove our rules, then end linkem: what waits goes on at once."""
-        for arrival in _arrivals(endpoint, direction):
-            _Queue(endpoint, direction, arrival).remove()
+        _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).remove(), _arrivals(endpoint, direction))
 
 
 class _Queue:
@@ -181,6 +182,14 @@ class _Queue:
 def _arrivals(endpoint: Endpoint, direction: Direction) -> tuple[Endpoint, ...]:
     """Where packets of the direction arrive."""
     return (endpoint,) if direction == "down" else endpoint.neighbours
+
+
+def _in_parallel(work: Callable[[Endpoint], T], arrivals: Sequence[Endpoint]) -> list[T]:
+    """One thread a receiver: each command in a container takes tens of milliseconds."""
+    if not arrivals:
+        return []
+    with ThreadPoolExecutor(min(_WORKERS, len(arrivals)), thread_name_prefix="link") as pool:
+        return list(pool.map(work, arrivals))
 
 
 def _flags(shape: Shape, default_seed: int) -> list[str]:

@@ -1,0 +1,143 @@
+"""The links of a lab that stands: which endpoints there are, what each was declared to be, and how it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from testbed.errors import UsageError
+from testbed.link import choose
+from testbed.link.base import Endpoint
+from testbed.link.choose import AUTO, Choice
+from testbed.link.probing import Effort, measure
+from testbed.link.sidecar import Sidecar, sidecar_name
+from testbed.model.link_report import LinkReport
+from testbed.model.placed import PlacedNode, PlacedTopology
+from testbed.model.shape import Direction, LinkShape
+from testbed.model.value import Value
+from testbed.runtime.base import Runtime
+
+_WORKERS = 8
+
+
+class DeclaredLink(Value):
+    """What an endpoint was last told to be, and by which choice of backend."""
+
+    shape: LinkShape
+    backend: str
+
+
+class LabLinks:
+    """See the module's text. It asks the runtime once for each node, so it is made anew for each command."""
+
+    def __init__(self, runtime: Runtime, placed: PlacedTopology) -> None:
+        self._runtime = runtime
+        self._placed = placed
+        self._sidecars: dict[str, Sidecar] = {}
+        self._made = {made.name for made in runtime.made(placed.lab) if made.kind == "node"}
+
+    def endpoint(self, node: str, network: str | None = None) -> Endpoint:
+        """The endpoint of a node on a network, with its neighbours. A node on one network only needs no name of it.
+
+        Raises UsageError that says what there is.
+        """
+        name = self._network_of(node, network)
+        members = [other for other in self._placed.nodes if name in other.addresses]
+        for member in members:
+            self.sidecar(member.name)
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="sidecar") as pool:
+            bare = list(pool.map(lambda member: self._bare(member, name), members))
+        own = next(endpoint for endpoint in bare if endpoint.node == node)
+        return Endpoint(**{**vars(own), "neighbours": tuple(other for other in bare if other.node != node)})
+
+    def sidecar(self, node: str) -> Sidecar:
+        """The sidecar of a node. Raises UsageError for a node that the lab does not have."""
+        self._node(node)
+        if node not in self._sidecars:
+            made = sidecar_name(node) in self._made
+            self._sidecars[node] = Sidecar(self._runtime, self._placed, node, made)
+        return self._sidecars[node]
+
+    def shape(self, endpoint: Endpoint, declared: LinkShape, backend: str = AUTO) -> dict[Direction, Choice]:
+        """Put the endpoint under a shape, read it back, and remember it. Raises what ``choose.apply`` raises."""
+        before = self.declared(endpoint)
+        choices = choose.apply(endpoint, declared, backend)
+        if declared != before:
+            kept = DeclaredLink(shape=declared, backend=backend)
+            self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
+        return choices
+
+    def reset(self, endpoint: Endpoint) -> None:
+        """Remove whatever was shaped there."""
+        choose.reset(endpoint)
+        kept = DeclaredLink(shape=LinkShape(), backend=AUTO)
+        self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
+
+    def declared(self, endpoint: Endpoint) -> LinkShape:
+        """What it was last told to be."""
+        kept = self.sidecar(endpoint.node).kept(_file(endpoint))
+        return LinkShape() if kept is None else DeclaredLink.model_validate_json(kept).shape
+
+    def test(self, endpoint: Endpoint, via: str | None = None, effort: Effort | None = None) -> list[LinkReport]:
+        """Measure both directions against what was declared, with a neighbour at the other end: ``via``, or the
+        server, or else the first."""
+        other = self._other_end(endpoint, via)
+        return measure(endpoint, other, self.declared(endpoint), self.declared(other), effort)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Every endpoint, as (node, network), in declared order."""
+        for node in self._placed.nodes:
+            for network in node.addresses:
+                yield node.name, network
+
+    def touched(self) -> Iterator[tuple[str, str]]:
+        """The endpoints that a shape was ever given to: only nodes with a sidecar can have one."""
+        for node, network in self.names():
+            if self.sidecar(node).kept(f"{network}.json") is not None:
+                yield node, network
+
+    def _other_end(self, endpoint: Endpoint, via: str | None) -> Endpoint:
+        names = [neighbour.node for neighbour in endpoint.neighbours]
+        if not names:
+            raise UsageError(f"{endpoint.name}: nobody else is on the network to measure with")
+        if via is not None and via not in names:
+            raise UsageError(f"{via!r} is not on {endpoint.network}: one of {', '.join(names)}")
+        servers = [name for name in names if self._placed.node(name).node.role == "server"]
+        chosen = via or (servers or names)[0]
+        return endpoint.neighbours[names.index(chosen)]
+
+    def _bare(self, node: PlacedNode, network: str) -> Endpoint:
+        sidecar = self.sidecar(node.name)
+        address = node.addresses[network]
+        interfaces = sidecar.interfaces()
+        if address not in interfaces:
+            raise UsageError(f"{node.name} has no interface with its address {address} on {network}")
+        return Endpoint(
+            node=node.name,
+            network=network,
+            interface=interfaces[address],
+            address=address,
+            place=sidecar,
+            namespace=sidecar.namespace(),
+        )
+
+    def _node(self, name: str) -> PlacedNode:
+        for node in self._placed.nodes:
+            if node.name == name:
+                return node
+        names = ", ".join(node.name for node in self._placed.nodes)
+        raise UsageError(f"lab {self._placed.lab!r} has no node {name!r}: one of {names}")
+
+    def _network_of(self, node: str, network: str | None) -> str:
+        networks = list(self._node(node).addresses)
+        if network is None and len(networks) == 1:
+            return networks[0]
+        if network is None:
+            raise UsageError(f"{node} is on {', '.join(networks)}: say which with --network")
+        if network not in networks:
+            raise UsageError(f"{node} is not on network {network!r}: one of {', '.join(networks)}")
+        return network
+
+
+def _file(endpoint: Endpoint) -> str:
+    return f"{endpoint.network}.json"
