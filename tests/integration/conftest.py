@@ -9,6 +9,7 @@ import pytest
 from testbed.errors import EnvironmentLack
 from testbed.runtime.base import Runtime
 from testbed.runtime.choose import choose
+from testbed.runtime.docker_images import build
 
 
 def available(name: str) -> Runtime:
@@ -19,3 +20,11 @@ def available(name: str) -> Runtime:
         if name == "docker" and os.environ.get("CI") == "true":
             pytest.fail(str(lack))
         pytest.skip(f"{name}: {lack}")
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Runtime:
+    """The docker runtime, with all images that its nodes need."""
+    runtime = available("docker")
+    build(lambda text: None)
+    return runtime
