@@ -1,0 +1,185 @@
+"""The project's load generator held against httperf: the same server, the same low rates, one tool after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from testbed.engine.httperf import parse_httperf
+from testbed.engine.lab import Lab
+from testbed.engine.point import CLIENT_FOLDER
+from testbed.engine.program import Line, Program
+from testbed.engine.under_test.base import KINDS, PORT
+from testbed.errors import ProgramError
+from testbed.model.histogram import Histogram
+from testbed.model.placed import PlacedNode
+from testbed.model.profiles import PROFILES
+from testbed.model.record import Errors
+from testbed.model.scenario import Scenario
+from testbed.model.server import Userver
+from testbed.model.topology import Node
+from testbed.model.value import Value
+from testbed.model.workload import Workload
+from testbed.workload.one_byte import OneByte
+from testbed.workload.specweb99 import SpecWeb99
+
+RATES_PER_S = (100, 400)
+"""Requests/s. Low, because httperf knows 1024 descriptors and spins; beyond, it measures itself."""
+
+SECONDS = 3
+_TIMEOUT_S = 5
+_NODE = "original"
+_SEED = 1
+_NS_PER_MS = 1e6
+TOLERANCE = 0.10
+"""How far mean response times may lie apart without an explanation."""
+
+
+class Row(Value):
+    """What one tool saw.
+
+    ``response_ms`` is the mean from the start of a connection or request to the reply's last byte; ``cpu_share`` is the
+    tool's own CPU time ÷ the time it ran.
+    """
+
+    workload: str
+    rate_per_s: float
+    tool: str
+    connections: int
+    replies: int
+    errors: Errors
+    response_ms: float
+    cpu_share: float
+
+
+def crosscheck(lab: Lab, tell: Callable[[Row], None]) -> list[Row]:
+    """Run all tools at all rates under both workloads; ``tell`` hears each row as it is measured."""
+    rows: list[Row] = []
+    for workload in (OneByte(), SpecWeb99(directories=1, sessions_per_client=400)):
+        with _prepared(lab, workload) as scenario:
+            for rate in RATES_PER_S:
+                for tool in (_httperf, _socket_engine, _packet_engine):
+                    rows.append(tool(lab, scenario, rate))
+                    tell(rows[-1])
+    return rows
+
+
+def differences(rows: list[Row]) -> list[str]:
+    """Where the tools disagree, one line each: counts that differ, response times more than ``TOLERANCE`` apart."""
+    found = []
+    by_load: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        by_load.setdefault((row.workload, row.rate_per_s), []).append(row)
+    for (workload, rate), group in by_load.items():
+        original = group[0]
+        for row in group[1:]:
+            where = f"{workload} at {rate:g}/s, {row.tool} against {original.tool}"
+            for what in ("connections", "replies", "errors"):
+                if getattr(row, what) != getattr(original, what):
+                    found.append(f"{where}: {what} {getattr(row, what)} against {getattr(original, what)}")
+            ratio = row.response_ms / original.response_ms if original.response_ms else float("inf")
+            if abs(ratio - 1) > TOLERANCE:
+                cpu = f"own CPU {row.cpu_share:.0%} against {original.cpu_share:.0%}"
+                found.append(f"{where}: response time {ratio:.2f} × ({cpu})")
+    return found
+
+
+@contextmanager
+def _prepared(lab: Lab, workload: Workload) -> Iterator[Scenario]:
+    """Documents and traces in place, and the container of the originals in the first client's network."""
+    scenario = Scenario(
+        name="crosscheck",
+        title="Cross-check",
+        sentence="The tools agree.",
+        servers=(Userver(mechanism="epoll-lt"),),
+        workload=workload,
+        profiles=PROFILES,
+    )
+    client = lab.clients[0]
+    KINDS.get("userver").prepare(lab, scenario, scenario.servers)
+    node = Node(name=_NODE, image="original", build="original", tmpfs=("/tmp",), shares_network_of=client.name)
+    lab.add(PlacedNode(node=node, addresses={}, cpuset=client.cpuset))
+    try:
+        files = workload.client_files(0, 1, _SEED)
+        for name in (client.name, _NODE):
+            lab.put_files(name, CLIENT_FOLDER, files or {"empty": b""})
+        yield scenario
+    finally:
+        lab.discard(_NODE)
+
+
+def _sessions(scenario: Scenario, rate: float) -> tuple[float, int]:
+    """Connections a second, and how many there are in all."""
+    connections_per_s = rate / scenario.workload.requests_per_connection
+    return connections_per_s, round(connections_per_s * SECONDS)
+
+
+def _httperf(lab: Lab, scenario: Scenario, rate: float) -> Row:
+    per_s, count = _sessions(scenario, rate)
+    target = lab.placed.gateway_of(lab.clients[0], lab.server)[1]
+    command = ["httperf", "--hog", "--server", target, "--port", str(PORT), "--rate", f"{per_s:.4f}"]
+    command += ["--timeout", str(_TIMEOUT_S)]
+    flags = list(scenario.workload.client_flags(CLIENT_FOLDER))
+    if flags[0] == "--uri":
+        command += ["--uri", flags[1], "--num-conns", str(count)]
+    else:
+        command += ["--wsesslog", f"{count},0,{flags[1]}"]
+    with KINDS.get("userver").start(lab, scenario, scenario.servers[0]) as server:
+        done = lab.run(_NODE, command, timeout_s=SECONDS + _TIMEOUT_S + 20)
+        server.finish()
+    if done.status != 0:
+        raise ProgramError(f"httperf failed: {done.stderr.strip() or done.stdout.strip()}")
+    result = parse_httperf(done.stdout)
+    # httperf times replies from the request on; the connections' set-up is spread over their replies.
+    connect_ms = result.connect_ms * result.connections / max(result.replies, 1)
+    return Row(
+        workload=scenario.workload.name,
+        rate_per_s=rate,
+        tool="httperf",
+        connections=result.connections,
+        replies=result.replies,
+        errors=result.errors,
+        response_ms=connect_ms + result.response_ms + result.transfer_ms,
+        cpu_share=result.cpu_s / result.duration_s,
+    )
+
+
+def _socket_engine(lab: Lab, scenario: Scenario, rate: float) -> Row:
+    """From the client's own address, as httperf does it."""
+    own = lab.placed.gateway_of(lab.clients[0], lab.server)[0]
+    return _loadgen(lab, scenario, rate, "socket", f"{own}/32")
+
+
+def _packet_engine(lab: Lab, scenario: Scenario, rate: float) -> Row:
+    return _loadgen(lab, scenario, rate, "packet", str(lab.clients[0].emulated_prefix))
+
+
+def _loadgen(lab: Lab, scenario: Scenario, rate: float, engine: str, hosts: str) -> Row:
+    per_s, _ = _sessions(scenario, rate)
+    client = lab.clients[0]
+    own, target = lab.placed.gateway_of(client, lab.server)
+    command = ["loadgen", "--engine", engine, "--target", target, "--port", str(PORT), "--hosts", hosts]
+    command += ["--interface", f"address:{own}", *scenario.workload.client_flags(CLIENT_FOLDER)]
+    command += ["--rate", f"{per_s:.4f}", "--arrival", "deterministic", "--warm-up", "0s", "--window", f"{SECONDS}s"]
+    command += ["--timeout", f"{_TIMEOUT_S}s"]
+    with KINDS.get("userver").start(lab, scenario, scenario.servers[0]) as server:
+        with Program(lab, client.name, command) as program:
+            summary = program.finish(SECONDS + _TIMEOUT_S + 20, ask=False)
+        server.finish()
+    return _row(scenario, rate, engine, summary)
+
+
+def _row(scenario: Scenario, rate: float, engine: str, summary: Line) -> Row:
+    window: dict[str, Any] = summary["window"]
+    response = Histogram.merged([window["response_actual_ns"]])
+    return Row(
+        workload=scenario.workload.name,
+        rate_per_s=rate,
+        tool=f"loadgen, {engine} engine",
+        connections=int(summary["attempted"]),
+        replies=int(summary["replies"]),
+        errors=Errors(**{name: summary["errors"][name] for name in Errors.model_fields}),
+        response_ms=response.sum / max(response.count, 1) / _NS_PER_MS,
+        cpu_share=float(summary["cpu_us"]) / 1e6 / float(window["seconds"]),
+    )
