@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -19,7 +21,7 @@ from testbed.engine.lab import Lab
 from testbed.errors import UsageError
 from testbed.link.base import Endpoint, LinkBackend
 from testbed.link.netem import Netem
-from testbed.model.shape import Direction, Shape
+from testbed.model.shape import Direction, GilbertElliott, Shape
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Completed, Process
 from testbed.runtime.netns import NetnsRuntime
@@ -133,6 +135,26 @@ def test_a_tenth_of_the_packets_is_lost(
     # Five standard deviations: sqrt(1500 · 0.1 · 0.9) = 11.6.
     assert 150 - 58 <= arrivals.lost <= 150 + 58
     assert len(arrivals.numbers) == len(set(arrivals.numbers))
+
+
+def test_losses_come_in_bursts(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
+    shape = Shape(gemodel=GilbertElliott(p_percent=2, r_percent=25))
+    backend.apply(endpoint, "up", shape)
+    assert backend.read_back(endpoint, "up") == shape
+    arrivals = probed(lab, "client", "server", 3000, gap_ms=0)
+    gaps = [after - before - 1 for before, after in pairwise(arrivals.numbers) if after > before + 1]
+    # Some 55 bursts with a mean of 4 packets and about that deviation: five times 4 / sqrt(55) is 2.7.
+    assert 1.3 < mean(gaps) < 6.7
+    assert max(gaps) > 4
+
+
+def test_some_packets_do_not_travel_but_arrive_at_once(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
+    backend.apply(endpoint, "up", Shape(delay_us=50_000, reorder_percent=50))
+    arrivals = probed(lab, "client", "server", 200, gap_ms=1)
+    at_once = sum(delay < 50_000 for delay in arrivals.delays_us)
+    # Five standard deviations of 200 draws: 35.
+    assert 65 <= at_once <= 135
+    assert arrivals.numbers != sorted(arrivals.numbers)
 
 
 def test_rate_is_what_the_receiver_gets(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
