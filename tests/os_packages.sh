@@ -17,6 +17,12 @@ needs_run() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     # The base image is made from Debian's packages where the engine lacks it and no registry answers.
     command -v mmdebstrap >/dev/null || command -v debootstrap >/dev/null || echo mmdebstrap
+    # Without an engine the programs are built here, and the nodes are namespaces.
+    if ! command -v docker >/dev/null; then
+        command -v cc >/dev/null || echo gcc
+        [ -e /usr/include/stdio.h ] || echo libc6-dev
+        command -v ip >/dev/null || echo iproute2
+    fi
 }
 
 needs_test() {
