@@ -16,6 +16,8 @@ _STDERR_KEPT = 64 * 1024
 _END_TIMEOUT_S = 10.0
 """For the engine to learn that a command, whose output has ended or that was killed, is over."""
 
+_STATUS_TIMEOUT_S = 2.0
+
 
 def run_program(
     api: docker.APIClient, container: str, title: str, command: Sequence[str], timeout_s: float, stdin: bytes = b""
@@ -54,6 +56,7 @@ class DockerProcess:
         self._unfinished = b""
         self._stderr = b""
         self._ended = False
+        self._status: int | None = None
         threading.Thread(target=self._read, name=title, daemon=True).start()
 
     def lines(self, timeout_s: float) -> list[str]:
@@ -69,16 +72,16 @@ class DockerProcess:
             self._exec.signal(name)
 
     def wait(self, timeout_s: float) -> int:
-        """See the contract."""
+        """See the contract. The engine is asked only when the output has ended: waiting costs a measurement nothing."""
         deadline = time.monotonic() + timeout_s
         with self._news:
             self._news.wait_for(lambda: self._ended, timeout_s)
-        status = self._exec.status(deadline - time.monotonic())
-        if status is None:
-            raise ProgramError(f"{self._exec.title} still runs after {timeout_s:g} s")
-        with self._news:
-            self._news.wait_for(lambda: self._ended, _END_TIMEOUT_S)
-        return status
+            if self._ended and self._status is None:
+                # The stream broke off, or something still holds it.
+                self._status = self._exec.status(deadline - time.monotonic())
+            if self._status is None:
+                raise ProgramError(f"{self._exec.title} still runs after {timeout_s:g} s")
+            return self._status
 
     def stderr(self) -> str:
         """See the contract."""
@@ -96,6 +99,15 @@ class DockerProcess:
                         self._stderr = (self._stderr + payload)[-_STDERR_KEPT:]
                     self._news.notify_all()
         finally:
+            status = self._last_status()
             with self._news:
+                self._status = status
                 self._ended = True
                 self._news.notify_all()
+
+    def _last_status(self) -> int | None:
+        """Asked for at once: some minutes after its end, the engine has forgotten a command."""
+        try:
+            return self._exec.status(_STATUS_TIMEOUT_S)
+        except RuntimeFault:
+            return None  # whoever waits for it asks again, and is told

@@ -69,6 +69,12 @@ def world() -> Topology:
     )
 
 
+def tiny(node: str = "node", network: str = "net") -> Topology:
+    """One node on one network."""
+    own = Node(name=node, image=BASE_IMAGE, networks=(network,))
+    return Topology(networks=(Network(name=network),), nodes=(own,))
+
+
 @contextmanager
 def standing(runtime: Runtime, lab: str, topology: Topology) -> Iterator[PlacedTopology]:
     """A lab, made through nothing but the contract, its nodes from several threads at once."""
@@ -169,13 +175,12 @@ def test_what_is_made_is_found_and_removed_and_removing_again_is_fine(runtime: R
 
 def test_a_name_in_use_is_refused(runtime: Runtime) -> None:
     lab = f"{LAB}-name"
-    with standing(runtime, lab, world()) as placed:
-        network = placed.networks[0]
-        with pytest.raises(UsageError, match="net0"):
-            runtime.create_network(lab, network)
-        with pytest.raises(UsageError, match="server"):
-            runtime.create_node(placed, placed.node("server"))
-        assert len(runtime.made(lab)) == len(placed.networks) + len(placed.nodes)
+    with standing(runtime, lab, tiny()) as placed:
+        with pytest.raises(UsageError, match="net"):
+            runtime.create_network(lab, placed.networks[0])
+        with pytest.raises(UsageError, match="node"):
+            runtime.create_node(placed, placed.node("node"))
+        assert [thing.name for thing in runtime.made(lab)] == ["net", "node"]
 
 
 def test_a_subnet_in_use_is_refused_with_what_has_it(runtime: Runtime) -> None:
@@ -206,29 +211,37 @@ def test_a_node_that_is_not_there_is_named(runtime: Runtime) -> None:
 
 def test_labs_whose_names_run_together_do_not_meet(runtime: Runtime) -> None:
     one, other = f"{LAB}-a", f"{LAB}-a-b"
-    nodes = {one: "b-node", other: "node"}
-    networks = {one: "b-net", other: "net"}
-
-    def tiny(lab: str) -> Topology:
-        node = Node(name=nodes[lab], image=BASE_IMAGE, networks=(networks[lab],))
-        return Topology(networks=(Network(name=networks[lab]),), nodes=(node,))
-
-    with standing(runtime, one, tiny(one)), standing(runtime, other, tiny(other)):
-        assert [thing.name for thing in runtime.made(one) if thing.kind == "node"] == ["b-node"]
+    with standing(runtime, one, tiny("b-node", "b-net")), standing(runtime, other, tiny("node", "net")):
+        assert [thing.name for thing in runtime.made(one)] == ["b-net", "b-node"]
         runtime.remove(one)
-        assert [thing.name for thing in runtime.made(other) if thing.kind == "node"] == ["node"]
+        assert [thing.name for thing in runtime.made(other)] == ["net", "node"]
         with pytest.raises(RuntimeFault, match="b-node"):
             runtime.run(one, "b-node", ["true"])
+
+
+def test_one_node_can_be_removed_alone(runtime: Runtime) -> None:
+    lab = f"{LAB}-one"
+    topology = tiny()
+    second = topology.nodes[0].model_copy(update={"name": "second"})
+    with standing(runtime, lab, topology.model_copy(update={"nodes": (*topology.nodes, second)})) as placed:
+        runtime.remove(lab, "second")
+        assert [thing.name for thing in runtime.made(lab)] == ["net", "node"]
+        with pytest.raises(RuntimeFault, match="second"):
+            runtime.run(lab, "second", ["true"])
+        runtime.remove(lab, "second")
+        runtime.create_node(placed, placed.node("second"))
+        assert {thing.name for thing in runtime.made(lab)} == {"net", "node", "second"}
 
 
 # What a node is
 
 
 def test_two_labs_stand_side_by_side(real: Runtime, lab: PlacedTopology) -> None:
-    with standing(real, OTHER, world()) as other:
+    with standing(real, OTHER, tiny("server", "net0")) as other:
         subnets = [IPv4Network(network.subnet) for network in (*lab.networks, *other.networks)]
         assert not any(one.overlaps(two) for index, one in enumerate(subnets) for two in subnets[index + 1 :])
         assert real.run(OTHER, "server", ["hostname"]).stdout.strip() == "server"
+        assert other.node("server").addresses != lab.node("server").addresses
         real.remove(OTHER)
     assert said(real, "server", "hostname") == "server"
 
