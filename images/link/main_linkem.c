@@ -2,12 +2,10 @@
 #define _GNU_SOURCE /* ppoll */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -16,6 +14,7 @@
 #include "histogram.h"
 #include "json.h"
 #include "nfqueue.h"
+#include "priority.h"
 #include "repeat.h"
 #include "shape.h"
 #include "shape_options.h"
@@ -33,7 +32,7 @@ struct emulator {
     struct histogram lateness; /* of what went on, against its intended time */
     uint64_t now_ns;
     int listener, repeater; /* repeater: -1 until a shape needs one */
-    bool realtime;
+    const char *priority;
 };
 
 static volatile sig_atomic_t ended;
@@ -190,7 +189,7 @@ static void write_state(const struct emulator *emulator, const char *type, int d
     json_string(&json, "label", emulator->label);
     json_int(&json, "pid", getpid());
     json_uint(&json, "now_ns", clock_now_ns());
-    json_bool(&json, "realtime", emulator->realtime);
+    json_string(&json, "priority", emulator->priority);
     write_shape(&json, &emulator->link.shape);
     json_uint(&json, "packets", counters->packets);
     json_uint(&json, "bytes", counters->bytes);
@@ -270,13 +269,6 @@ static void run(struct emulator *emulator, const sigset_t *open_mask)
     }
 }
 
-/* Real-time where it may be: a link must not wait for the programs that it carries packets for. */
-static bool go_realtime(void)
-{
-    struct sched_param parameter = {.sched_priority = 1};
-    return sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameter) == 0;
-}
-
 static void block_signals(sigset_t *open_mask)
 {
     struct sigaction action = {.sa_handler = on_signal};
@@ -317,8 +309,7 @@ int main(int argc, char **argv)
     }
     sigset_t open_mask;
     block_signals(&open_mask);
-    prctl(PR_SET_TIMERSLACK, 1);
-    emulator.realtime = go_realtime();
+    emulator.priority = priority_raise(1);
     emulator.listener = control_listen((uint16_t)queue);
     if (emulator.listener < 0)
         fail("control socket of the queue", errno);

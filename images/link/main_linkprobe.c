@@ -9,18 +9,17 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "json.h"
 #include "options.h"
+#include "priority.h"
 #include "probe_packet.h"
 
 #define MAX_PAYLOAD 1472
@@ -331,9 +330,7 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     if (settings.receive) /* so that a signal between two looks at `ended` is not missed */
         sigprocmask(SIG_BLOCK, &blocked, &open_mask);
-    prctl(PR_SET_TIMERSLACK, 1);
-    struct sched_param parameter = {.sched_priority = 2};
-    sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameter); /* where it may; else stamps are a bit later */
+    priority_raise(2);
     if (settings.receive)
         run_receiver(&settings, &open_mask);
     else

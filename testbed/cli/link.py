@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ import click
 from testbed.cli import _options
 from testbed.engine.lab import Lab
 from testbed.errors import UsageError
+from testbed.link.base import Endpoint
+from testbed.link.capture import Bounds, Capture
 from testbed.link.choose import AUTO, read_back, set_by
 from testbed.link.lab_links import LabLinks
 from testbed.model.link_report import LinkReport
@@ -33,6 +36,9 @@ _HELP = {
     "limit": "Packets that may wait for the rate.",
     "seed": "The same seed, the same fates.",
 }
+
+_KEPT = Bounds(seconds=120, packets=200_000, snap_bytes=96)
+"""What is kept of a link that is off: all headers of one measurement."""
 
 _network = click.option("--network", metavar="NAME", help="Which interface, for a node on several networks.")
 
@@ -158,18 +164,36 @@ def reset(lab_name: str, runtime: str, network: str | None, nodes: tuple[str, ..
 @_options.runtime
 @_network
 @click.option("--via", metavar="NODE", help="The other end of the probes.  [default: the server]")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    help="Where the capture of a link that is off goes.  [default: here]",
+)
 @_options.as_json
 @click.argument("nodes", nargs=-1, metavar="[NODE]...")
 def test(
-    lab_name: str, runtime: str, network: str | None, via: str | None, as_json: bool, nodes: tuple[str, ...]
+    lab_name: str,
+    runtime: str,
+    network: str | None,
+    via: str | None,
+    keep: Path,
+    as_json: bool,
+    nodes: tuple[str, ...],
 ) -> int:
     """Measure the links of the NODEs, or all that were shaped, each direction, and compare with what was declared.
 
-    Ends with status 1 when one is off its declaration.
+    A link that is off is measured once more under tcpdump, which keeps its pcap. Ends with status 1 when one is off.
     """
     links = _links(lab_name, runtime)
     wanted = [(name, network) for name in nodes] or [(name, of) for name, of in links.touched()]
-    reports = [report for name, of in wanted for report in links.test(links.endpoint(name, of), via)]
+    reports = []
+    for name, of in wanted:
+        endpoint = links.endpoint(name, of)
+        found = links.test(endpoint, via)
+        reports += found
+        if any(report.verdict == "off" for report in found):
+            click.echo(f"{name} is off: measured again into {_keep(links, endpoint, via, keep, lab_name)}", err=True)
     if as_json:
         _options.print_json([report.model_dump(mode="json") for report in reports])
     else:
@@ -185,6 +209,16 @@ def profiles() -> None:
     """List the named links, with the publication that each comes from."""
     for name, profile in PROFILES.items():
         click.echo(f"{name}\n  {profile.shape.text()}\n  {profile.source}")
+
+
+def _keep(links: LabLinks, endpoint: Endpoint, via: str | None, folder: Path, lab: str) -> Path:
+    """The pcap of one more measurement of an endpoint."""
+    with Capture(endpoint, _KEPT) as capture:
+        links.test(endpoint, via)
+    target = folder / f"{lab}-{endpoint.node}-{endpoint.network}-off.pcap"
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(capture.fetch().pcap)
+    return target
 
 
 def describe(report: LinkReport) -> str:
@@ -204,6 +238,7 @@ def describe(report: LinkReport) -> str:
         f"  declared  {report.declared.text()}",
         f"  measured  {', '.join(parts)}; {seen.probes} probes",
         *(f"  {deviation}" for deviation in report.deviations),
+        *(f"  (the first time: {deviation})" for deviation in report.first_deviations),
     ]
     return "\n".join(lines)
 

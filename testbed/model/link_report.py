@@ -54,6 +54,7 @@ class LinkReport(Value):
 
     ``via`` is the node at the other end of the probes. ``beside`` is the other shape on the way, that of ``via``.
     ``deviations`` say what is off by how much, or what could not be told; empty when all is as declared.
+    What is off is measured twice, for chance has its 1 %: ``first_deviations`` are those of the first time.
     """
 
     node: str
@@ -67,3 +68,4 @@ class LinkReport(Value):
     measured: Measured
     verdict: LinkVerdict
     deviations: tuple[str, ...]
+    first_deviations: tuple[str, ...] = ()
