@@ -133,8 +133,8 @@ def test_what_an_engine_makes_late_is_removed_too() -> None:
 
         late = 0
 
-        def remove(self, lab: str) -> None:
-            super().remove(lab)
+        def remove(self, lab: str, node: str | None = None) -> None:
+            super().remove(lab, node)
             if self.late:
                 self.late -= 1
                 self.create_network(lab, PlacedNetwork(network=Network(name="lan"), subnet="10.9.9.0/24"))
@@ -269,9 +269,9 @@ def test_an_interrupt_waits_for_the_end_of_a_removal(runtime: FakeRuntime) -> No
     class Interrupted(FakeRuntime):
         """Ctrl-C arrives in the middle of the removal."""
 
-        def remove(self, lab: str) -> None:
+        def remove(self, lab: str, node: str | None = None) -> None:
             signal.raise_signal(signal.SIGINT)
-            super().remove(lab)
+            super().remove(lab, node)
 
     interrupted = Interrupted()
     lab = Lab(runtime=interrupted)
