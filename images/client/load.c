@@ -92,6 +92,7 @@ static void report_interval(struct load *load)
     json_uint(&json, "now_ns", load->engine->now_ns);
     json_uint(&json, "started", load->whole.attempted);
     json_uint(&json, "completed", load->whole.completed);
+    json_uint(&json, "replies", load->whole.replies);
     json_uint(&json, "errors", tally_errors(&load->whole));
     json_uint(&json, "in_flight", load->in_flight);
     json_end(&json, STDOUT_FILENO);

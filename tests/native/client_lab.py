@@ -191,6 +191,8 @@ class ClientLab:
             HOSTS,
             "--interface",
             f"address:{self.client_address}",
+            "--ring-frames",
+            "1024",
         ]
         return self.start(self.client_space, build(name, sanitize=sanitize), *base, *flags)
 

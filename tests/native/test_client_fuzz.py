@@ -11,7 +11,7 @@ import pytest
 from tests.native.client_lab import IMAGES
 
 HERE = Path(__file__).parent
-SECONDS = 3
+SECONDS = 2
 CLIENT = IMAGES / "client"
 ENGINE = sorted((CLIENT / "engine").glob("packet*.c"))
 REPLY_SEEDS = [

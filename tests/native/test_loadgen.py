@@ -17,7 +17,7 @@ from tests.native.client_server import answer_all, read_request, reply, reset, s
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
-RATE = ("--rate", "40", "--warm-up", "200ms", "--window", "300ms", "--timeout", "2s")
+RATE = ("--rate", "80", "--warm-up", "100ms", "--window", "150ms", "--timeout", "2s")
 ONE = (*RATE, "--uri", "/x")
 STARTS = 20
 
@@ -58,7 +58,7 @@ def test_one_request_a_connection_and_the_client_closes_first(lab: ClientLab, en
     assert set(requests) == {b"GET /x HTTP/1.1\r\nUser-Agent: testbed-loadgen\r\nHost: 10.99.0.1\r\n\r\n"}
     window = summary["window"]
     assert window["intended"] == window["completed"] == window["response_ns"]["count"] == 12
-    assert window["sent_per_s"] == pytest.approx(40, abs=4)
+    assert window["sent_per_s"] == pytest.approx(80, abs=8)
     assert window["response_ns"]["max"] >= window["response_actual_ns"]["max"] > window["connect_ns"]["max"] / 2 > 0
 
 
@@ -190,7 +190,8 @@ def test_think_time_is_not_response_time_and_not_a_timeout(lab: ClientLab, engin
     trace = tmp_path / "trace"
     trace.write_text("/a think=0.6\n/b\n")
     with serving(lab, answer_all):
-        summary = lab.loadgen("--engine", engine, *RATE, "--sessions", str(trace), "--timeout", "400ms", "--rate", "10")
+        flags = (*RATE, "--sessions", str(trace), "--timeout", "400ms", "--rate", "10", "--warm-up", "500ms")
+        summary = lab.loadgen("--engine", engine, *flags, "--window", "300ms")
     assert summary["completed"] >= 1
     assert summary["window"]["response_ns"]["max"] < 0.4e9
     assert set(errors_of(summary)) <= {"client_timo"}, "the end of the run cuts the last ones off"
@@ -259,7 +260,7 @@ def test_request_body_through_a_window_that_closes(lab: ClientLab, engine: str, 
 
     with serving(lab, handler):
         summary = lab.loadgen(
-            "--engine", engine, *RATE, "--sessions", str(trace), "--rate", "8", "--timeout", "8s", "--warm-up", "0s"
+            "--engine", engine, *RATE, "--sessions", str(trace), "--rate", "8", "--timeout", "8s", "--window", "300ms"
         )
     assert errors_of(summary) == {}
     assert len(received) == summary["completed"] >= 2

@@ -55,7 +55,7 @@ static void retransmission_timeout(struct packet_engine *engine, struct tcp_conn
     }
     if (connection->retries < most)
         connection->retries++;
-    connection->rto_us = clamp_rto(engine, 2ull * connection->rto_us);
+    connection->rto_us = connection->rto_us > LONGEST_RTO_US / 2 ? LONGEST_RTO_US : 2 * connection->rto_us;
     connection->timed_at_ns = 0; /* Karn: no round trip from what was sent twice */
     engine->counters.retransmissions++;
     if (connection->state == TCP_SYN_SENT) {
