@@ -1,4 +1,4 @@
-"""The µserver's mechanisms beside nginx and lighttpd: CPU time per reply far below the knee, and replies/s far past it."""
+"""The µserver beside nginx and lighttpd: CPU time per reply far below the knee, and replies/s far past it."""
 
 from __future__ import annotations
 
