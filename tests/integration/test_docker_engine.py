@@ -22,7 +22,8 @@ from testbed.topology.plan import place
 
 LAB = f"engine{os.getpid()}"
 SOCKET = "/var/run/docker.sock"
-TRAPS = 'trap "echo usr1" USR1; trap "echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done'
+CHILD = '(trap "echo child" USR1; while :; do sleep 0.05; done) & '
+TRAPS = 'trap "echo usr1" USR1; trap "kill $! 2>&-; echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done'
 
 
 class Proxy:
@@ -130,10 +131,11 @@ def test_signals_find_their_program_by_its_mark_where_no_handle_can_be_had(
     """As with an engine on another machine, and without root."""
     monkeypatch.setattr(docker_exec, "_process_handle", lambda pid, container: None)
     runtime = DockerRuntime()
-    first, second = (runtime.start(LAB, node, ["sh", "-c", TRAPS]) for _ in range(2))
+    first, second = (runtime.start(LAB, node, ["sh", "-c", CHILD + TRAPS]) for _ in range(2))
     assert first.lines(10) == second.lines(10) == ["ready"]
     first.signal("USR1")
     assert first.lines(10) == ["usr1"]
+    assert first.lines(0.3) == []
     first.signal("TERM")
     assert first.wait(10) == 5
     first.signal("TERM")

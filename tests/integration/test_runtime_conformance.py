@@ -402,11 +402,12 @@ def test_of_stderr_the_end_is_kept(real: Runtime, lab: PlacedTopology) -> None:
 
 
 def test_signals_reach_the_program_alone(real: Runtime, lab: PlacedTopology) -> None:
-    script = 'trap "echo usr1" USR1; trap "echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done'
-    first, second = (real.start(LAB, "server", ["sh", "-c", script]) for _ in range(2))
+    child = '(trap "echo child" USR1; while :; do sleep 0.05; done) &'
+    script = 'trap "echo usr1" USR1; trap "kill $!; echo term; exit 5" TERM; echo ready; while :; do sleep 0.05; done'
+    first, second = (real.start(LAB, "server", ["sh", "-c", child + script]) for _ in range(2))
     assert first.lines(10) == second.lines(10) == ["ready"]
     first.signal("USR1")
-    assert next_lines(first, 1) == ["usr1"]
+    assert next_lines(first, 2, 0.5) == ["usr1"]
     first.signal("TERM")
     assert first.wait(10) == 5
     assert first.lines(1) == ["term"]
