@@ -2,7 +2,8 @@
 
 A node is a network namespace plus namespaces of mounts, processes, IPC and host name. The first process in them, the
 holder, sleeps; when it is killed the kernel ends every other process of the node. The node sees the machine's own
-file system, read-only, with its own /proc, /sys, /dev, /run and what the topology makes a tmpfs.
+file system, read-only or through a layer of its own that takes what it writes, with its own /proc, /sys, /dev, /run and
+what the topology makes a tmpfs.
 """
 
 from __future__ import annotations
@@ -58,9 +59,15 @@ _FIRST_CHILD = '"$@" & echo $!'
 
 _SET_UP = """
 set -eu
-root=$1 programs=$2 hosts=$3 name=$4 capabilities=$5; shift 5
-mount --make-rprivate /
-mount -o bind,ro / "$root"
+root=$1 programs=$2 hosts=$3 name=$4 capabilities=$5 access=$6; shift 6
+if [ "$access" = writable ]; then
+    mount -t tmpfs tmpfs "$root"
+    mkdir "$root/upper" "$root/work" "$root/merged"
+    mount -t overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" overlay "$root/merged"
+    root=$root/merged
+else
+    mount -o bind,ro / "$root"
+fi
 for item; do
     case $item in folder:*) mount -o bind,ro "${item#folder:}" "$root${item#folder:}" ;; esac
 done
@@ -81,8 +88,10 @@ mkdir "$root/dev/shm"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 for item; do
     case $item in tmpfs:*)
-        options=${item#tmpfs:}
-        mount -t tmpfs -o "mode=1777${options#"${options%%:*}"}" tmpfs "$root${options%%:*}" ;;
+        item=${item#tmpfs:}
+        folder=$root${item%%:*} options=${item#"${item%%:*}"}
+        [ -d "$folder" ] || mkdir -p "$folder"
+        mount -t tmpfs -o "mode=1777${options:+,${options#:}}" tmpfs "$folder" ;;
     esac
 done
 pivot_root "$root" "$root/run/machine"
@@ -146,18 +155,9 @@ def start_holder(
     items = [f"folder:{path}" for path in _FOLDERS if os.path.ismount(path)]
     items += [f"tmpfs:{item}" for item in node.tmpfs]
     items += [f"sysctl:{_setting_path(node.name, key)}={value}" for key, value in _settings(placed).items()]
-    inside = [
-        "sh",
-        "-c",
-        _SET_UP,
-        "testbed",
-        str(root),
-        str(programs),
-        str(hosts),
-        node.name,
-        _capabilities(placed),
-        *items,
-    ]
+    facts = [str(root), str(programs), str(hosts), node.name, _capabilities(placed)]
+    access = "read-only" if node.read_only else "writable"
+    inside = ["sh", "-c", _SET_UP, "testbed", *facts, access, *items]
     unshare = ["unshare", "--mount", "--pid", "--ipc", "--uts", "sh", "-c", _FIRST_CHILD, "testbed", *inside]
     enter = ["nsenter", f"--net=/run/netns/{namespace}", *unshare]
     command = _joining(groups, placed.cpuset, _limit(node.nofile), enter)
@@ -242,15 +242,15 @@ def kill(numbers: set[int]) -> None:
 def check_node(placed: PlacedNode, programs: Path) -> None:
     """Raises UsageError or EnvironmentLack for a node that this runtime cannot make as it is declared."""
     node = placed.node
-    if not node.read_only:
-        raise UsageError(
-            f"node {node.name!r}: without an engine its root is the machine's own, which it must not write: "
-            "set read_only: true, and tmpfs for the folders that it writes"
-        )
     for item in node.tmpfs:
         folder = item.partition(":")[0]
-        if not folder.startswith("/") or not Path(folder).is_dir():
-            raise UsageError(f"node {node.name!r}: tmpfs {folder}: this machine has no such folder to put it over")
+        if not folder.startswith("/"):
+            raise UsageError(f"node {node.name!r}: tmpfs {folder!r} is not an absolute path")
+        if node.read_only and not Path(folder).is_dir():
+            raise UsageError(
+                f"node {node.name!r}: tmpfs {folder}: without an engine the node sees this machine's files, "
+                "which have no such folder to put it over: make it, or set read_only: false"
+            )
     for key in node.sysctls:
         _setting_path(node.name, key)
     _limit(node.nofile)

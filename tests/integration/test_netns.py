@@ -47,7 +47,7 @@ def world(**changes: object) -> Topology:
         role="server",
         image="any",
         networks=("net1", "net0"),
-        tmpfs=("/srv", "/tmp"),
+        tmpfs=("/srv:size=1m,mode=755", "/tmp"),
         sysctls={"net.ipv4.tcp_congestion_control": "reno"},
         environment={"COLOUR": "blue"},
         nofile=1000,
@@ -182,6 +182,11 @@ def test_a_node_beside_another_shares_its_network_and_nothing_else(lab: Lab) -> 
     assert lab.run("client", ["ip", "link", "set", "eth0", "mtu", "1500"]).status != 0
 
 
+def test_a_tmpfs_takes_the_options_of_a_compose_file(lab: Lab) -> None:
+    assert said(lab, "server", "stat -c %a /srv /tmp").split() == ["755", "1777"]
+    assert "1024" in said(lab, "server", "df -k /srv | tail -n 1").split()
+
+
 def test_the_programs_of_the_project_are_found(lab: Lab) -> None:
     assert "epoll-lt" in said(lab, "server", "userver --list-mechs").split()
 
@@ -204,7 +209,6 @@ def test_a_file_that_leaves_its_folder_is_refused(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"read_only": False}, "read_only: true"),
         ({"tmpfs": ("/no-such-folder",)}, "no such folder"),
         ({"sysctls": {"vm.swappiness": "1"}}, "would change the whole machine"),
         ({"sysctls": {"net.ipv4.no_such": "1"}}, "no_such"),
@@ -241,6 +245,16 @@ def test_nothing_is_left_of_a_lab_with_running_programs(runtime: Runtime) -> Non
         assert len(everything_of(name)) > 5
     assert everything_of(name) == set()
     assert process.wait(2.0) == 128 + signal.SIGKILL
+
+
+def test_a_writable_node_writes_into_a_layer_of_its_own(runtime: Runtime) -> None:
+    name = f"{NAME}-b"
+    with Lab(world(read_only=False, tmpfs=("/made-for-it",)), name=name, runtime=runtime) as lab:
+        script = "echo mine > /etc/hostname; : > /x; : > /made-for-it/x; cat /etc/hostname; ls -d /x /made-for-it/x"
+        assert said(lab, "server", script).split() == ["mine", "/made-for-it/x", "/x"]
+        assert not any(Path(path).exists() for path in ("/x", "/made-for-it"))
+        assert Path("/etc/hostname").read_text() != "mine\n"
+    assert everything_of(name) == set()
 
 
 def test_one_node_is_removed_and_made_again(runtime: Runtime) -> None:
