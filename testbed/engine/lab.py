@@ -20,6 +20,8 @@ from testbed.engine import lab_state
 from testbed.engine.interrupts import only_first_interrupts, uninterrupted
 from testbed.engine.lab_state import LabState
 from testbed.errors import RunError, TestbedError, UsageError
+from testbed.link.choose import AUTO
+from testbed.link.lab_links import LabLinks
 from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import NODE_NAME, Topology
 from testbed.runtime.base import Completed, Made, Paths, Process, Runtime
@@ -49,7 +51,7 @@ class Lab:
     """See the module's text.
 
     ``topology`` is the default world when None; ``runtime`` is a name ("auto" picks) or a runtime; ``fast`` asks for
-    the fast path where it can be had.
+    the fast path where it can be had; ``link`` is the backend of declared links ("auto" chooses for each).
     ``placed``, ``paths``, ``server``, ``clients`` and ``idles`` are there while it is up.
     """
 
@@ -60,12 +62,14 @@ class Lab:
         name: str = DEFAULT_NAME,
         runtime: str | Runtime = "auto",
         fast: bool = True,
+        link: str = AUTO,
         progress: Progress | None = None,
     ) -> None:
         self.name = checked_name(name)
         self.runtime = choose(runtime) if isinstance(runtime, str) else runtime
         self._topology = topology
         self._fast = fast
+        self._link = link
         self._progress = progress
         self._placed: PlacedTopology | None = None
         self._paths: Paths | None = None
@@ -207,9 +211,17 @@ class Lab:
         _in_parallel(make, own)
         _in_parallel(make, sharing)
         self._paths = self.runtime.connect_paths(placed, self._fast)
+        self._shape_links(placed)
         self._placed = placed
         lab_state.save(LabState(runtime=self.runtime.name, placed=placed, paths=self._paths))
         self._say("paths", total, total)
+
+    def _shape_links(self, placed: PlacedTopology) -> None:
+        links = LabLinks(self.runtime, placed)
+        for node in placed.nodes:
+            for network, shape in node.node.links.items():
+                links.shape(links.endpoint(node.name, network), shape, self._link)
+                self._say(f"link {node.name} {network}", len(placed.nodes), len(placed.nodes) + 1)
 
     def _make_networks(self, topology: Topology) -> PlacedTopology:
         """Place the topology and make its networks. Another lab may take a chosen subnet meanwhile: then plan again."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from testbed.model.shape import LinkShape
 from testbed.model.value import Value
 
 Role = Literal["server", "client", "idle", "other"]
@@ -26,7 +27,7 @@ class Node(Value):
     ``cpuset`` is a fixed CPU set ("0" or "0-1"), or None to be placed by role. ``emulated_prefix_length`` gives a
     client its own routed prefix of emulated hosts of that length (None: no emulated hosts). ``nofile`` is a limit of
     descriptors, None for the engine's own hard limit. ``shares_network_of`` puts the node into another node's
-    network namespace (it then has no networks of its own).
+    network namespace (it then has no networks of its own). ``links`` shapes its interfaces: network → both directions.
     """
 
     name: str = Field(pattern=NODE_NAME)
@@ -45,6 +46,7 @@ class Node(Value):
     nofile: int | None = Field(default=None, ge=64)
     emulated_prefix_length: int | None = Field(default=None, ge=8, le=30)
     shares_network_of: str | None = None
+    links: dict[str, LinkShape] = {}
 
 
 class Topology(Value):
@@ -66,6 +68,9 @@ class Topology(Value):
             for name in node.networks:
                 if name not in networks:
                     raise ValueError(f"node {node.name!r} is on network {name!r}, which is not declared")
+            for name in node.links:
+                if name not in node.networks:
+                    raise ValueError(f"node {node.name!r} has a link on {name!r}, a network that it is not on")
             if node.shares_network_of is not None and node.shares_network_of not in nodes:
                 raise ValueError(
                     f"node {node.name!r} shares the network of {node.shares_network_of!r}, which is not a node"

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from testbed.errors import InputError
+from testbed.model.shape_text import parse_link
 from testbed.model.topology import Network, Node, Role, Topology
 from testbed.model.value import Value, first_problem
 
@@ -91,6 +92,7 @@ class _Limits(Value):
 class _ServiceExtension(Value):
     role: Role = "other"
     emulated_prefix_length: int | None = None
+    links: dict[str, Any] = {}
 
 
 class _Service(Value):
@@ -219,7 +221,13 @@ def _refuse_variables(where: str, value: Any, path: str = "") -> None:
 
 
 def _node(where: str, name: str, service: _Service) -> Node:
-    return Node.checked(f"{where}: services.{name}", service.node(name))
+    place = f"{where}: services.{name}"
+    declared = service.extension.links.items()
+    links = {network: parse_link(f"{place}.x-testbed.links.{network}", words) for network, words in declared}
+    for network in links:
+        if network not in service.networks:
+            raise InputError(f"{place}.x-testbed.links.{network}", f"{name} is on {', '.join(service.networks)} only")
+    return Node.checked(place, {**service.node(name), "links": links})
 
 
 def _network(where: str, name: str, entry: _NetworkEntry) -> Network:
