@@ -6,9 +6,11 @@ never in the host's, whose firewall (an engine's, usually) would eat their frame
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tarfile
@@ -161,8 +163,8 @@ class NetnsRuntime:
         try:
             stdout, stderr = started.communicate(stdin, timeout_s)
         except subprocess.TimeoutExpired:
-            os.killpg(started.pid, 9)
-            started.communicate()
+            os.killpg(started.pid, signal.SIGKILL)
+            _close(started)
             raise RuntimeFault(f"{command[0]} on {node} still runs after {timeout_s:g} s: killed") from None
         return Completed(
             exit_status(started.returncode), stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace")
@@ -216,20 +218,21 @@ class NetnsRuntime:
                 things.append(
                     Made(of, "node", node.placed.name, state, dict(node.placed.addresses), {**labels, **role})
                 )
+            things += [
+                Made(of, kind, name, "of another version", {}, labels) for kind, name in netns_state.unreadable(of)
+            ]
         return things
 
     def remove(self, lab: str, node: str | None = None) -> None:
         """Processes first, whatever they are: as long as one lives, its namespaces do."""
-        nodes, networks = netns_state.nodes(lab), netns_state.networks(lab)
-        if node is None:
-            namespaces = {record.namespace for record in nodes} | ({switch_name(lab)} if networks else set())
-        else:
-            own = {record.namespace for record in nodes if record.placed.name == node}
-            namespaces = own - {record.namespace for record in nodes if record.placed.name != node}
+        namespaces = set(netns_state.namespaces(lab))
+        if node is not None:
+            nodes = netns_state.nodes(lab)
+            others = {record.namespace for record in nodes if record.placed.name != node}
+            namespaces &= {record.namespace for record in nodes if record.placed.name == node} - others
         self._end_processes(lab, node or "", sorted(namespaces))
         for namespace in sorted(namespaces):
-            if (netns_state.NAMESPACES / namespace).exists():
-                netns_wiring.delete_namespace(namespace)
+            netns_wiring.delete_namespace(namespace)
         netns_state.forget(lab, node)
 
     def _end_processes(self, lab: str, node: str, namespaces: Sequence[str]) -> None:
@@ -257,6 +260,15 @@ class NetnsRuntime:
 
 
 RUNTIMES.register("netns", NetnsRuntime)
+
+
+def _close(killed: subprocess.Popen[bytes]) -> None:
+    """Without reading on: what the program left in a session of its own may keep its pipes open."""
+    killed.wait()
+    for pipe in (killed.stdin, killed.stdout, killed.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _hosts(placed: PlacedTopology, node: PlacedNode) -> str:

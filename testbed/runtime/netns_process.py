@@ -93,12 +93,9 @@ class NetnsProcess:
         """A handle of the program itself, behind the command that entered the node; None when it has ended."""
         deadline = time.monotonic() + _FORK_TIMEOUT_S
         while self._handle is None and self._entered.poll() is None:
-            try:
-                children = psutil.Process(self._entered.pid).children()
-            except psutil.NoSuchProcess:
-                return None
+            children = _children(self._entered.pid)
             if children:
-                self._handle = os.pidfd_open(children[0].pid)
+                self._handle = os.pidfd_open(children[0])
             elif time.monotonic() > deadline:
                 raise ProgramError(f"{self._title} has not entered its node after {_FORK_TIMEOUT_S:g} s")
             else:
@@ -128,6 +125,18 @@ class NetnsProcess:
             append_log(self._log, self._title, lines)
         if begun:
             append_log(self._log, self._title, [begun])
+
+
+def _children(number: int) -> list[int]:
+    """Of a process with one thread. By the kernel's own list, or by looking at every process where it keeps none."""
+    try:
+        return [int(text) for text in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
+    except FileNotFoundError:
+        pass
+    try:
+        return [child.pid for child in psutil.Process(number).children()]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def exit_status(returned: int) -> int:

@@ -44,7 +44,7 @@ class NodeRecord(Value):
     holder: tuple[int, int] | None = None
 
 
-Record = TypeVar("Record", NetworkRecord, NodeRecord)
+Record = TypeVar("Record", bound=Value)
 
 
 def switch_name(lab: str) -> str:
@@ -81,13 +81,32 @@ def save(record: NetworkRecord | NodeRecord) -> None:
 
 
 def networks(lab: str) -> list[NetworkRecord]:
-    """The networks of a lab, by name."""
-    return [_read(path, NetworkRecord) for path in _paths(lab, "network")]
+    """The networks of a lab, by name, as far as they can be read."""
+    return [record for path in _paths(lab, "network") if (record := _read(path, NetworkRecord)) is not None]
 
 
 def nodes(lab: str) -> list[NodeRecord]:
-    """The nodes of a lab, by name."""
-    return [_read(path, NodeRecord) for path in _paths(lab, "node")]
+    """The nodes of a lab, by name, as far as they can be read."""
+    return [record for path in _paths(lab, "node") if (record := _read(path, NodeRecord)) is not None]
+
+
+def unreadable(lab: str) -> list[tuple[str, str]]:
+    """Kind and name of what another version of testbed recorded: such a lab can be removed, and nothing else."""
+    kinds: tuple[tuple[str, type[Value]], ...] = (("network", NetworkRecord), ("node", NodeRecord))
+    return [
+        (kind, path.stem.removeprefix(f"{_STEM}{kind}-"))
+        for kind, of in kinds
+        for path in _paths(lab, kind)
+        if path.exists() and _read(path, of) is None
+    ]
+
+
+def namespaces(lab: str) -> list[str]:
+    """The network namespaces of a lab that stand, by their names alone; none if nothing of the lab is recorded."""
+    if lab not in labs() or not NAMESPACES.is_dir():
+        return []
+    names = [path.name for path in NAMESPACES.iterdir()]
+    return sorted(name for name in names if name == switch_name(lab) or name.startswith(f"{switch_name(lab)}:"))
 
 
 def node(lab: str, name: str) -> NodeRecord:
@@ -95,7 +114,10 @@ def node(lab: str, name: str) -> NodeRecord:
     path = FOLDER / lab / f"{_STEM}node-{name}.json"
     if not path.exists():
         raise RuntimeFault(f"there is no node {name!r} in lab {lab!r}")
-    return _read(path, NodeRecord)
+    record = _read(path, NodeRecord)
+    if record is None:
+        raise RuntimeFault(f"node {name!r} of lab {lab!r} was made by another version of testbed: take the lab down")
+    return record
 
 
 def forget(lab: str, node: str | None = None) -> None:
@@ -131,10 +153,9 @@ def _paths(lab: str, kind: str) -> Sequence[Path]:
     return sorted((FOLDER / lab).glob(f"{_STEM}{kind}-*.json"))
 
 
-def _read(path: Path, kind: type[Record]) -> Record:
+def _read(path: Path, kind: type[Record]) -> Record | None:
+    """None for what another version wrote, and for what is being removed just now."""
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise RuntimeFault(
-            f"{path} was written by another version of testbed ({error.error_count()} problems)"
-        ) from None
+    except (ValidationError, FileNotFoundError):
+        return None

@@ -336,6 +336,28 @@ def test_a_reused_number_is_not_taken_for_the_holder(runtime: Runtime) -> None:
     assert everything_of(name) == set()
 
 
+def test_a_lab_of_another_version_is_seen_and_can_be_removed(runtime: Runtime) -> None:
+    name = f"{NAME}-b"
+    lab = Lab(world(), name=name, runtime=runtime)
+    lab.up()
+    for record in Path(f"/run/testbed/{name}").glob("netns-*.json"):
+        record.write_text('{"from": "the future"}')
+    assert {made.state for made in runtime.made(name)} == {"of another version"}
+    assert len(runtime.made(name)) == 5
+    with pytest.raises(RuntimeFault, match="another version"):
+        lab.run("server", ["true"])
+    assert runtime.taken_subnets()
+    lab.down()
+    assert everything_of(name) == set()
+
+
+def test_a_program_that_outlives_its_time_in_a_session_of_its_own_does_not_hang_us(lab: Lab) -> None:
+    began = time.monotonic()
+    with pytest.raises(RuntimeFault, match="killed"):
+        lab.run("client", ["sh", "-c", "setsid sleep 987 & sleep 987"], timeout_s=0.5)
+    assert time.monotonic() - began < 5
+
+
 def test_root_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EnvironmentLack, match=r"root.*sudo"):
