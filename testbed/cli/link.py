@@ -99,10 +99,16 @@ def set_link(
     choices = links.shape(endpoint, wanted, backend)
     if as_json:
         facts = {side: {"backend": choice.names, "why": choice.reason} for side, choice in choices.items()}
-        _options.print_json({"node": node, "network": endpoint.network, "shape": wanted.model_dump(), "by": facts})
+        notes = links.blind_spots(endpoint, choices)
+        shape = wanted.model_dump(mode="json")
+        _options.print_json(
+            {"node": node, "network": endpoint.network, "shape": shape, "by": facts, "blind_spots": notes}
+        )
         return
     for side, choice in choices.items():
         click.echo(f"{node} {endpoint.network} {side}: {wanted.toward(side).text()} [{choice.names}: {choice.reason}]")
+    for note in links.blind_spots(endpoint, choices):
+        click.echo(f"note: {note}")
 
 
 @command.command("show")
@@ -192,8 +198,10 @@ def test(
         endpoint = links.endpoint(name, of)
         found = links.test(endpoint, via)
         reports += found
-        if any(report.verdict == "off" for report in found):
-            click.echo(f"{name} is off: measured again into {_keep(links, endpoint, via, keep, lab_name)}", err=True)
+        off = [report.direction for report in found if report.verdict == "off"]
+        if off:
+            kept = _keep(links, endpoint, via, off, keep / f"{lab_name}-{name}-{endpoint.network}-off.pcap")
+            click.echo(f"{name} is off: measured again into {kept}", err=True)
     if as_json:
         _options.print_json([report.model_dump(mode="json") for report in reports])
     else:
@@ -211,12 +219,11 @@ def profiles() -> None:
         click.echo(f"{name}\n  {profile.shape.text()}\n  {profile.source}")
 
 
-def _keep(links: LabLinks, endpoint: Endpoint, via: str | None, folder: Path, lab: str) -> Path:
-    """The pcap of one more measurement of an endpoint."""
+def _keep(links: LabLinks, endpoint: Endpoint, via: str | None, directions: list[Direction], target: Path) -> Path:
+    """The pcap of one more measurement of what is off."""
     with Capture(endpoint, _KEPT) as capture:
-        links.test(endpoint, via)
-    target = folder / f"{lab}-{endpoint.node}-{endpoint.network}-off.pcap"
-    folder.mkdir(parents=True, exist_ok=True)
+        links.test(endpoint, via, directions)
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(capture.fetch().pcap)
     return target
 

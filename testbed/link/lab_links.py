@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from testbed.errors import UsageError
 from testbed.link import choose
 from testbed.link.base import Endpoint
 from testbed.link.choose import AUTO, Choice
-from testbed.link.probing import Effort, measure
+from testbed.link.probing import Effort, measure_direction
 from testbed.link.sidecar import Sidecar, sidecar_name
 from testbed.model.link_report import LinkReport
 from testbed.model.placed import PlacedNode, PlacedTopology
-from testbed.model.shape import Direction, LinkShape
+from testbed.model.shape import DIRECTIONS, Direction, LinkShape
 from testbed.model.value import Value
 from testbed.runtime.base import Runtime
 
@@ -73,16 +73,41 @@ class LabLinks:
         kept = DeclaredLink(shape=LinkShape(), backend=AUTO)
         self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
 
+    def blind_spots(self, endpoint: Endpoint, choices: Mapping[Direction, Choice]) -> list[str]:
+        """What the shapes do not reach: the packet engine reads a node's packets before any shape where they arrive."""
+        spots = []
+        for direction, choice in choices.items():
+            arrivals = (endpoint,) if direction == "down" else endpoint.neighbours
+            at_arrival = choice.parts and (direction == "down" or any(name == "userspace" for name, _ in choice.parts))
+            blind = (
+                [arrival.node for arrival in arrivals if self._node(arrival.node).emulated_prefix] if at_arrival else []
+            )
+            if blind:
+                spots.append(
+                    f"{direction}: the packet engine's hosts on {', '.join(blind)} do not see it, kernel TCP does"
+                )
+        return spots
+
     def declared(self, endpoint: Endpoint) -> LinkShape:
         """What it was last told to be."""
         kept = self.sidecar(endpoint.node).kept(_file(endpoint))
         return LinkShape() if kept is None else DeclaredLink.model_validate_json(kept).shape
 
-    def test(self, endpoint: Endpoint, via: str | None = None, effort: Effort | None = None) -> list[LinkReport]:
-        """Measure both directions against what was declared, with a neighbour at the other end: ``via``, or the
-        server, or else the first."""
+    def test(
+        self,
+        endpoint: Endpoint,
+        via: str | None = None,
+        directions: Sequence[Direction] = DIRECTIONS,
+        effort: Effort | None = None,
+    ) -> list[LinkReport]:
+        """Measure against what was declared, with a neighbour at the other end: ``via``, or the server, or else the
+        first."""
         other = self._other_end(endpoint, via)
-        return measure(endpoint, other, self.declared(endpoint), self.declared(other), effort)
+        declared, beside = self.declared(endpoint), self.declared(other)
+        return [
+            measure_direction(endpoint, other, direction, declared, beside, effort or Effort())
+            for direction in directions
+        ]
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Every endpoint, as (node, network), in declared order."""
