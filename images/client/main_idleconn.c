@@ -39,7 +39,7 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
         {0},
     };
     options_parse(argc, argv, "holds a population of idle connections", specs);
-    target_check(&flags->target);
+    target_check(&flags->target, 4096, 2048);
     flags->idle.wanted = (uint32_t)flags->connections;
     flags->idle.most_handshakes = (uint32_t)flags->handshakes;
     flags->idle.read_bytes_per_s = (uint32_t)flags->read_bytes_per_s;
@@ -103,7 +103,6 @@ int main(int argc, char **argv)
     };
     flags.target.engine.initial_rto_ns = 200 * NS_PER_MS; /* a full backlog drops SYNs: ask again soon */
     flags.target.receive_buffer = 4096;                   /* so that slow readers are slow for the server too */
-    flags.target.ring_frames = 4096;
     parse_flags(argc, argv, &flags);
     char *request = build_request(&flags);
     program_prepare();

@@ -69,7 +69,11 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
         options_fail("give one of --uri and --sessions");
     if (flags->uri && (flags->uri[0] != '/' || strpbrk(flags->uri, " \t\r\n") || strlen(flags->uri) > 1024))
         options_fail("--uri: '%s' is not allowed: a path beginning with /, without blanks, up to 1024 bytes", flags->uri);
-    target_check(&flags->target);
+    /* One URI is mostly a small one, asked for often: many small slots. Sessions bring replies in frames of many segments. */
+    if (flags->uri)
+        target_check(&flags->target, 16384, 2048);
+    else
+        target_check(&flags->target, 4096, 16384);
 }
 
 /* Both the sessions on their way and the connections that are still closing. */

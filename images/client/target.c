@@ -9,8 +9,6 @@ struct target_flags target_defaults(void)
     return (struct target_flags){
         .engine = {.source_mac = "auto", .gateway_mac = "auto", .initial_rto_ns = 1000000000, .minimum_rto_ns = 200000000},
         .port = 8080,
-        .ring_frames = 16384,
-        .ring_frame_bytes = 2048,
         .receive_buffer = 512 * 1024,
     };
 }
@@ -61,7 +59,7 @@ const char *target_parse_frame_bytes(const char *text, void *target)
     return NULL;
 }
 
-void target_check(struct target_flags *flags)
+void target_check(struct target_flags *flags, uint32_t ring_frames, uint32_t ring_frame_bytes)
 {
     if (!flags->operations)
         flags->operations = engine_find("packet");
@@ -69,7 +67,7 @@ void target_check(struct target_flags *flags)
     if (target - flags->engine.first_host < flags->engine.host_count)
         options_fail("--hosts: the prefix contains the target %s", flags->target_text);
     flags->engine.port = (uint16_t)flags->port;
-    flags->engine.ring_frames = (uint32_t)flags->ring_frames;
-    flags->engine.ring_frame_bytes = (uint32_t)flags->ring_frame_bytes;
+    flags->engine.ring_frames = flags->ring_frames ? (uint32_t)flags->ring_frames : ring_frames;
+    flags->engine.ring_frame_bytes = flags->ring_frame_bytes ? (uint32_t)flags->ring_frame_bytes : ring_frame_bytes;
     flags->engine.receive_buffer = (uint32_t)flags->receive_buffer;
 }

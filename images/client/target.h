@@ -38,16 +38,17 @@ const char *target_parse_engine(const char *text, void *flags);
      .high = 60e9, .help = "packet engine: first retransmission before a round trip is known"},                                      \
     {.name = "minimum-rto", .kind = OPTION_DURATION, .target = &(flags)->engine.minimum_rto_ns, .value = "D", .low = 1e6,            \
      .high = 60e9, .help = "packet engine: least retransmission time afterwards"},                                                   \
-    {.name = "ring-frames", .kind = OPTION_COUNT, .target = &(flags)->ring_frames, .value = "N", .low = 64, .high = 1 << 20,         \
-     .help = "packet engine: slots of the receive ring"},                                                                            \
+    {.name = "ring-frames", .kind = OPTION_COUNT, .target = &(flags)->ring_frames, .value = "N", .low = 0, .high = 1 << 20,          \
+     .help = "packet engine: slots of the receive ring; 0: what suits the load"},                                                      \
     {.name = "ring-frame-bytes", .kind = OPTION_CUSTOM, .target = (flags), .value = "N", .parse = target_parse_frame_bytes,          \
-     .help = "packet engine: size of a slot, a power of two from 512 to 65536 [2048]"},                                              \
+     .help = "packet engine: size of a slot, a power of two from 512 to 65536 [what suits the load]"},                                \
     {.name = "receive-buffer", .kind = OPTION_COUNT, .target = &(flags)->receive_buffer, .value = "BYTES", .low = 2048,              \
      .high = 1 << 26, .help = "largest receive window of a connection"}
 
 const char *target_parse_frame_bytes(const char *text, void *flags);
 
-/* Copies what was parsed into flags->engine; ends the program if something does not fit together. */
-void target_check(struct target_flags *flags);
+/* Copies what was parsed into flags->engine; ends the program if something does not fit together. The defaults of the receive ring:
+   `ring_frames` slots of `ring_frame_bytes`. */
+void target_check(struct target_flags *flags, uint32_t ring_frames, uint32_t ring_frame_bytes);
 
 #endif
