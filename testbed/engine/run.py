@@ -18,6 +18,7 @@ from testbed.engine.provenance import host_facts
 from testbed.engine.recording import record_of
 from testbed.engine.sweep import Point, points
 from testbed.engine.under_test.base import by_kind
+from testbed.engine.watched_links import WatchedLinks
 from testbed.errors import ProgramError, RunError, UsageError
 from testbed.model.manifest import Manifest
 from testbed.model.record import Record, Verdict
@@ -106,12 +107,13 @@ def run(
     """
     observer = observer or Silent()
     chosen = profile_of(scenario, profile)
+    links = WatchedLinks(lab)
     skipped = _unavailable(lab, scenario)
     if not chosen.rates_per_s:
         chosen = _with_rates(lab, scenario, skipped, chosen, seed, resume, observer)
     if resume is None:
         folder = new_run_folder(results, scenario.name)
-        write_manifest(folder, _manifest(folder, scenario, lab, profile, chosen, seed, skipped))
+        write_manifest(folder, _manifest(folder, scenario, lab, profile, chosen, seed, skipped, links))
         done: set[str] = set()
     else:
         folder = resume
@@ -122,7 +124,7 @@ def run(
     observer.run_started(folder, len(todo))
     for label, reason in skipped.items():
         observer.server_skipped(label, reason)
-    _measure_all(folder, todo, scenario, chosen, lab, seed, observer)
+    _measure_all(folder, todo, scenario, chosen, lab, seed, observer, links)
     return read_run(folder)
 
 
@@ -156,25 +158,40 @@ def _prepared(lab: Lab, scenario: Scenario, servers: tuple[Server, ...], seed: i
 
 
 def _measure_all(
-    folder: Path, todo: list[Point], scenario: Scenario, profile: Profile, lab: Lab, seed: int, observer: Observer
+    folder: Path,
+    todo: list[Point],
+    scenario: Scenario,
+    profile: Profile,
+    lab: Lab,
+    seed: int,
+    observer: Observer,
+    links: WatchedLinks,
 ) -> None:
     if not todo:
         return
     with _prepared(lab, scenario, tuple({point.server.label: point.server for point in todo}.values()), seed):
-        failed = _measure_each(folder, todo, scenario, profile, lab, seed, observer)
+        failed = _measure_each(folder, todo, scenario, profile, lab, seed, observer, links)
     if failed:
         raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")
 
 
 def _measure_each(
-    folder: Path, todo: list[Point], scenario: Scenario, profile: Profile, lab: Lab, seed: int, observer: Observer
+    folder: Path,
+    todo: list[Point],
+    scenario: Scenario,
+    profile: Profile,
+    lab: Lab,
+    seed: int,
+    observer: Observer,
+    links: WatchedLinks,
 ) -> int:
     """Measure and write the points; returns how many failed outright."""
     failed, in_a_row = 0, 0
     for point in todo:
         observer.point_started(point)
         try:
-            record = record_of(scenario, point, point_life.observe(lab, scenario, profile, point, seed))
+            seen = point_life.observe(lab, scenario, profile, point, seed)
+            record = links.judged(record_of(scenario, point, seen))
         except ProgramError as error:
             observer.point_failed(point, error)
             failed, in_a_row = failed + 1, in_a_row + 1
@@ -211,7 +228,14 @@ def _finished(before: Run, scenario: Scenario, profile: Profile, seed: int, retr
 
 
 def _manifest(
-    folder: Path, scenario: Scenario, lab: Lab, name: str, profile: Profile, seed: int, skipped: dict[str, str]
+    folder: Path,
+    scenario: Scenario,
+    lab: Lab,
+    name: str,
+    profile: Profile,
+    seed: int,
+    skipped: dict[str, str],
+    links: WatchedLinks,
 ) -> Manifest:
     return Manifest(
         run=folder.name,
@@ -227,5 +251,6 @@ def _manifest(
         host=host_facts(),
         programs={node.name: node.node.image for node in lab.placed.nodes},
         skipped=skipped,
+        links=tuple(report.model_dump(mode="json") for report in links.reports),
         command=tuple(sys.argv),
     )

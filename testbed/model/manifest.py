@@ -13,7 +13,8 @@ class Manifest(Value):
     """A run: what was asked for and where it ran.
 
     ``scenario`` and ``topology`` are dumped values, kept as plain data so that results stay readable when the classes
-    behind them change; ``skipped`` maps the label of a server that could not run here to the reason.
+    behind them change; ``skipped`` maps the label of a server that could not run here to the reason; ``links`` are the
+    reports of shaped links, each direction declared, read back and measured before the first point.
     """
 
     format_version: int = FORMAT_VERSION
@@ -30,6 +31,7 @@ class Manifest(Value):
     host: dict[str, Any]
     programs: dict[str, str]
     skipped: dict[str, str] = {}
+    links: tuple[dict[str, Any], ...] = ()
     command: tuple[str, ...]
 
     @property

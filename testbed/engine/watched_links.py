@@ -1,0 +1,67 @@
+"""The shaped links of a lab under a run: measured before the first point, looked at again after each.
+
+A link that is not as declared makes points invalid; it never goes by in silence. A lab without shaped links costs
+nothing here.
+"""
+
+from __future__ import annotations
+
+from testbed.engine.lab import Lab
+from testbed.errors import RunError
+from testbed.link.base import Endpoint
+from testbed.link.choose import read_back, same
+from testbed.link.lab_links import LabLinks
+from testbed.model.link_report import LinkReport
+from testbed.model.record import Record, Verdict
+from testbed.model.shape import DIRECTIONS
+
+
+class WatchedLinks:
+    """Measures when made. ``reports`` are kept with the run."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._links = LabLinks(lab.runtime, lab.placed)
+        touched = [self._links.endpoint(*names) for names in self._links.touched()]
+        self._endpoints = [endpoint for endpoint in touched if self._is_shaped(endpoint)]
+        self.reports: tuple[LinkReport, ...] = tuple(
+            report for endpoint in self._endpoints for report in self._links.test(endpoint)
+        )
+
+    def judged(self, record: Record) -> Record:
+        """The record of a point that has just ended: invalid, with the reasons, when a link was or is off."""
+        reasons = (*self._measured_off(), *self._not_set_now())
+        if not reasons:
+            return record
+        return record.model_copy(
+            update={
+                "verdict": Verdict.INVALID,
+                "reasons": (*record.reasons, *reasons),
+                "evidence": {**record.evidence, "links_off": list(reasons)},
+            }
+        )
+
+    def _is_shaped(self, endpoint: Endpoint) -> bool:
+        declared = self._links.declared(endpoint)
+        return declared.down.touches or declared.up.touches
+
+    def _measured_off(self) -> list[str]:
+        return [
+            f"link {report.node} {report.network} {report.direction} is off: {'; '.join(report.deviations)}"
+            for report in self.reports
+            if report.verdict == "off"
+        ]
+
+    def _not_set_now(self) -> list[str]:
+        reasons = []
+        for endpoint in self._endpoints:
+            declared = self._links.declared(endpoint)
+            for direction in DIRECTIONS:
+                name = f"link {endpoint.node} {endpoint.network} {direction}"
+                try:
+                    found = read_back(endpoint, direction)
+                except RunError as error:
+                    reasons.append(f"{name} broke: {error}")
+                    continue
+                if not same(declared.toward(direction), found):
+                    reasons.append(f"{name} is now `{found.text()}`, declared `{declared.toward(direction).text()}`")
+        return reasons
