@@ -31,7 +31,7 @@ struct socket_connection {
     int descriptor; /* -1: free */
     uint32_t generation;
     uint32_t watched; /* epoll events that are registered */
-    bool connecting, owned, finishing, peer_closed;
+    bool registered, connecting, owned, finishing, peer_closed;
     const uint8_t *data; /* still to be sent */
     size_t length;
     uint8_t *copy; /* data, where it had to be put together from two sends */
@@ -120,11 +120,12 @@ static int watch(struct socket_engine *engine, struct socket_connection *self)
 {
     bool reads = !self->peer_closed && !self->finishing && (!engine->settings.manual_read || self->allowance);
     uint32_t wanted = (self->connecting || self->length ? EPOLLOUT : 0u) | (reads ? EPOLLIN : 0u);
-    if (wanted == self->watched)
+    if (self->registered && wanted == self->watched)
         return 0;
     struct epoll_event event = {.events = wanted, .data.u64 = (uint64_t)self->generation << 32 | (uint32_t)(self - engine->connections)};
-    int operation = self->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    self->watched = wanted | EPOLLERR; /* never 0 again: it is in the set */
+    int operation = self->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    self->registered = true;
+    self->watched = wanted;
     return epoll_ctl(engine->epoll, operation, self->descriptor, &event);
 }
 
