@@ -102,7 +102,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(lab: str, tmp_path: Path) -> No
     with subprocess.Popen(
         command("run", FIGURE_1, "--lab", lab, "--results", tmp_path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as running:
-        wait_for_line(running, b"1/")
+        wait_for_line(running, b"replies/s")
         running.send_signal(signal.SIGINT)
         assert running.wait(60) == 130
     assert labelled(lab) == []
