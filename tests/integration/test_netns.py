@@ -243,6 +243,7 @@ def test_nothing_is_left_of_a_lab_with_running_programs(runtime: Runtime) -> Non
         background = 'setsid sh -c "while :; do sleep 0.01; done" >/dev/null 2>&1 &'
         assert lab.run("client", ["sh", "-c", background]).status == 0
         assert len(everything_of(name)) > 5
+        assert runtime.cpu_time_ns(name, "client") > 0
     assert everything_of(name) == set()
     assert process.wait(2.0) == 128 + signal.SIGKILL
 
