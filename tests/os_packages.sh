@@ -35,6 +35,7 @@ needs_test() {
     command -v ip >/dev/null || echo iproute2
     command -v tc >/dev/null || echo iproute2
     command -v iptables-legacy >/dev/null || echo iptables
+    command -v tcpdump >/dev/null || echo tcpdump
     command -v curl >/dev/null || echo curl
     # A kernel with netem for the tests, whatever this machine's own has. Only Debian has it, for x86 only.
     if [ "$(uname -m)" = x86_64 ] && grep -qs '^ID=debian$' /etc/os-release; then

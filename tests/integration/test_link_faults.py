@@ -15,11 +15,11 @@ from testbed.link.choose import apply, choose, read_back, reset
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.train import TrainPlan, run_train
 from testbed.model.shape import DIRECTIONS, LinkShape, Shape
+from tests.integration.link_measuring import BRIEF, believed
 from tests.integration.link_pair import NamespacePlace, Pair, pair_of_namespaces
 from tests.integration.link_requirements import need_link_programs
 
 FEW = TrainPlan(count=40, interval_us=1000, settle_ms=30, linger_s=0.1)
-BRIEF = Effort(spaced_s=0.2, flood_s=0.2)
 DELAYED = LinkShape(down=Shape(delay_us=5_000), up=Shape(delay_us=3_000))
 
 
@@ -73,7 +73,7 @@ def test_a_link_can_be_shaped_again_after_linkem_was_killed(pair: Pair) -> None:
         process.signal("KILL")
         process.wait(10)
     apply(pair.near, DELAYED, "userspace")
-    assert measure_direction(pair.near, pair.far, "down", DELAYED, LinkShape(), BRIEF).verdict == "as declared"
+    assert believed(pair, "down", DELAYED).verdict == "as declared"
 
 
 def test_a_rule_removed_by_hand_is_seen(pair: Pair) -> None:
@@ -106,8 +106,7 @@ def test_shapes_survive_the_interface_going_down_and_up(pair: Pair, backend: str
             time.sleep(0.1)
         assert arrivals(pair.far, pair.near) == expected
     for direction in DIRECTIONS:
-        report = measure_direction(pair.near, pair.far, direction, declared, LinkShape(), BRIEF)
-        assert report.verdict == "as declared", report.deviations
+        assert believed(pair, direction, declared).verdict == "as declared"
 
 
 @pytest.mark.parametrize("kind", ["root", "ingress"])
@@ -182,8 +181,7 @@ def test_auto_measured_as_a_whole(pair: Pair) -> None:
     )
     apply(pair.near, declared)
     for direction in DIRECTIONS:
-        report = measure_direction(pair.near, pair.far, direction, declared, LinkShape(), Effort(1.0, 0.4))
-        assert report.verdict == "as declared", report.deviations
+        report = believed(pair, direction, declared, effort=Effort(1.0, 0.4))
         assert report.read_back == declared.toward(direction)
 
 

@@ -76,6 +76,7 @@ def test_what_compose_declares_is_set_measured_changed_and_removed(
     assert "client1 net0 down: unshaped [none]" in out
 
 
+@pytest.mark.parametrize("runtime", ["netns"], indirect=True)  # the same code, and containers are slow to ask
 def test_a_link_that_is_off_ends_with_status_1_and_keeps_its_pcap(
     runtime: Runtime, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -210,7 +210,7 @@ def test_messages_fuzzed_for_a_few_seconds(tmp_path: Path) -> None:
     corpus.mkdir()
     (corpus / "packet").write_bytes(packet_message())
     done = subprocess.run(
-        [binary, "-max_total_time=4", "-max_len=4096", "-seed=1", str(corpus)],
+        [binary, "-max_total_time=2", "-max_len=4096", "-seed=1", str(corpus)],
         capture_output=True,
         text=True,
         timeout=60,
