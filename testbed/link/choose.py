@@ -13,6 +13,9 @@ from testbed.link.base import BACKENDS, Endpoint, LinkBackend
 from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 
 AUTO = "auto"
+_BURST_TOLERANCE = 0.01
+"""The kernel keeps a bucket as the time that it takes to fill, in ticks of 64 ns."""
+
 _RATE_FIELDS = ("rate_bps", "burst_bytes", "limit_pkts")
 
 
@@ -107,8 +110,8 @@ def same(declared: Shape, found: Shape) -> bool:
         left, right = getattr(declared, field), getattr(found, field)
         if field == "rate_bps" and left and right:
             left, right = left // 8, right // 8
-        if field == "burst_bytes" and left and right:
-            left = right = abs(left - right) <= max(1, 0.001 * left)
+        if field == "burst_bytes" and left and right and abs(left - right) <= max(1, _BURST_TOLERANCE * left):
+            continue
         if left != right:
             return False
     return True
