@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "accounting.h"
 #include "cache.h"
@@ -32,10 +33,15 @@ int connections_open(const struct mechanism *chosen, unsigned descriptors)
     return table ? 0 : -1;
 }
 
+/* Resets what is still open: closed in order, ten thousand sockets would go on saying goodbye to peers that may be gone. */
 void connections_close(void)
 {
-    for (unsigned i = 0; i < table_length; i++)
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    for (unsigned i = 0; i < table_length; i++) {
+        if (table[i].state != CONNECTION_FREE && table[i].state != CONNECTION_LISTENER)
+            setsockopt((int)i, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         free(table[i].pending);
+    }
     free(table);
 }
 

@@ -129,7 +129,7 @@ def _build(client: docker.DockerClient, build_from: str, tag: str, no_cache: boo
         ):
             said += [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
             if "error" in event:
-                errors = [line for line in said if "error" in line.lower()] or said
+                errors = [line for line in said if "error:" in line.lower()] or said
                 raise RunError(f"building {tag} failed: {' | '.join(errors[:3])} ({event['error']})")
 
 

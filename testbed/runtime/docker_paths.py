@@ -10,7 +10,7 @@ from docker.errors import APIError, ImageNotFound
 
 from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link import routes as link_routes
-from testbed.link import steering, switch
+from testbed.link import steering, switch, tracking
 from testbed.model.placed import PlacedTopology
 from testbed.runtime.base import Paths
 from testbed.runtime.docker_images import image_tag
@@ -91,7 +91,16 @@ def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapp
             steering.steer(_namespace(pids[name]), own, cpu_numbers(placed.node(name).cpuset or ""))
     except RuntimeFault as fault:
         return Paths(True, False, str(fault))
-    return Paths(True, True, "")
+    return Paths(True, True, _exempt(pids))
+
+
+def _exempt(pids: Mapping[str, int]) -> str:
+    """Keep connection tracking away from the nodes' packets; "", or where that could not be done and why."""
+    for name, pid in pids.items():
+        why_not = tracking.exempt(_namespace(pid))
+        if why_not:
+            return f"connection tracking stays on in {name}: {why_not}"
+    return ""
 
 
 def _namespace(pid: int) -> str:

@@ -33,8 +33,7 @@ class Load:
 def server(lab: Lab, mechanism: str = "epoll-lt", *flags: str) -> Program:
     """A µserver on all of the server's addresses, ready to serve ``/1.bin``."""
     lab.put_files(lab.server.name, "/srv", DOCUMENTS)
-    addresses = ",".join(lab.server.addresses.values())
-    command = ["userver", "--mech", mechanism, "--bind", addresses, "--port", str(PORT), "--docroot", "/srv"]
+    command = ["userver", "--mech", mechanism, "--bind", "0.0.0.0", "--port", str(PORT), "--docroot", "/srv"]
     program = Program(lab, lab.server.name, [*command, *flags])
     program.expect("ready", 10)
     return program
