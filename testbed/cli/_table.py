@@ -13,6 +13,9 @@ from rich.table import Table
 from testbed.model.record import Record, Verdict
 from testbed.store.reading import Run
 
+_RATE_WIDTH, _SERVER_WIDTH = 40, 40
+"""Columns of a table that goes to a file: enough that no heading is cut."""
+
 _MARKS = {Verdict.VALID: "", Verdict.SUSPECT: " ?", Verdict.CLIENT_LIMITED: " <", Verdict.INVALID: " !"}
 """Behind a number: suspect, client-limited (the server might do more), invalid."""
 
@@ -33,7 +36,8 @@ def print_run(run: Run) -> None:
         for label in run.manifest.labels:
             row += _cell(cells[rate, label])
         table.add_row(*row)
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    wide = _RATE_WIDTH + _SERVER_WIDTH * len(run.manifest.labels)
+    console = Console(highlight=False, width=None if Console().is_terminal else wide)
     console.print(table)
     for record in sorted(records, key=lambda r: (r.offered_per_s, r.label, r.repetition)):
         if record.verdict is not Verdict.VALID:
