@@ -53,7 +53,8 @@ class Profile(Value):
 class Scenario(Value):
     """One experiment. A scenario file exports it as ``SCENARIO``.
 
-    ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
+    ``arrival`` is an arrival process of loadgen (httperf's default is deterministic, and so it is here). ``name`` names the
+    result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
     author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over.
     ``figures`` are kinds of figure by name.
     """
@@ -65,7 +66,7 @@ class Scenario(Value):
     workload: SerializeAsAny[Workload]
     idle_connections: Idle | tuple[Idle, ...] = 0
     max_connections: int = Field(default=15_000, ge=1)
-    arrival: str = "exponential"
+    arrival: str = "deterministic"
     profiles: dict[str, Profile] = Field(min_length=1)
     figures: tuple[str, ...] = ("reply_rate",)
 
