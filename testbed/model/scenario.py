@@ -53,10 +53,10 @@ class Profile(Value):
 class Scenario(Value):
     """One experiment. A scenario file exports it as ``SCENARIO``.
 
-    ``arrival`` is an arrival process of loadgen (httperf's default is deterministic, and so it is here). ``name`` names the
-    result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
+    ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
     author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over.
-    ``figures`` are kinds of figure by name.
+    ``arrival`` is an arrival process of loadgen (httperf's default is deterministic, and so it is here). ``figures``
+    are kinds of figure by name.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
