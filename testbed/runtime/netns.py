@@ -31,6 +31,9 @@ from testbed.topology.host import host_routes
 
 _TOOL_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 10.0
+_LATE_S = 1.0
+"""How long a killed maker's last tool is waited for."""
+
 _LOG_SHOWN = 256 * 1024
 
 
@@ -226,6 +229,7 @@ class NetnsRuntime:
     def remove(self, lab: str, node: str | None = None) -> None:
         """Processes first, whatever they are: as long as one lives, its namespaces do."""
         namespaces = set(netns_state.namespaces(lab))
+        begun = node is None and _is_begun(lab)
         if node is not None:
             nodes = netns_state.nodes(lab)
             others = {record.namespace for record in nodes if record.placed.name != node}
@@ -233,7 +237,19 @@ class NetnsRuntime:
         self._end_processes(lab, node or "", sorted(namespaces))
         for namespace in sorted(namespaces):
             netns_wiring.delete_namespace(namespace)
+        if begun:
+            self._remove_late(lab)
         netns_state.forget(lab, node)
+
+    def _remove_late(self, lab: str) -> None:
+        """What a killed maker's last tool makes after all: it may join the lab's group after that was emptied."""
+        deadline = time.monotonic() + _LATE_S
+        while time.monotonic() < deadline:
+            late = netns_state.namespaces(lab)
+            self._end_processes(lab, "", late)
+            for namespace in late:
+                netns_wiring.delete_namespace(namespace)
+            time.sleep(0.02)
 
     def _end_processes(self, lab: str, node: str, namespaces: Sequence[str]) -> None:
         """Until none is left and the control groups are gone."""
@@ -257,6 +273,16 @@ class NetnsRuntime:
     def _entering(self, record: NodeRecord, command: Sequence[str]) -> list[str]:
         assert record.holder is not None
         return netns_holder.entering(record.holder, record.placed, record.groups, command)
+
+
+def _is_begun(lab: str) -> bool:
+    """Whether something of a lab is recorded that does not stand: its maker was killed, or is at it."""
+    try:
+        nodes, networks = netns_state.nodes(lab), netns_state.networks(lab)
+    except RuntimeFault:
+        return False  # recorded by another version: nobody is making it now
+    no_switch = bool(networks) and not (netns_state.NAMESPACES / switch_name(lab)).exists()
+    return no_switch or not all(netns_holder.alive(node.holder) for node in nodes)
 
 
 RUNTIMES.register("netns", NetnsRuntime)
