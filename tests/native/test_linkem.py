@@ -97,7 +97,9 @@ def test_every_effect_and_every_change_under_the_sanitizers(sanitized: Pair) -> 
     near, far = sanitized.near, sanitized.far
     for shape in shapes:
         apply(near, LinkShape(down=shape, up=shape), "userspace")
-        train = run_train(far.place, near.place, near.address, TrainPlan(count=300, interval_us=100, payload=500))
+        # Until the slowest queue (2 Mbit/s, 300 packets: 0.65 s) is empty: what waits there would fill the next one.
+        plan = TrainPlan(count=300, interval_us=100, payload=500, linger_s=1.0)
+        train = run_train(far.place, near.place, near.address, plan)
         assert 0 < len(train.sequence) <= 600
     reset(near)
     assert_clean(sanitized)
