@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testbed.model.placed import cpu_numbers
+
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
 
@@ -55,15 +57,9 @@ def _softnet_drops() -> int:
     return sum(int(line.split()[1], 16) for line in lines)
 
 
-def cpu_numbers(cpuset: str | None) -> tuple[int, ...]:
-    """ "0-1,3" → (0, 1, 3); None means every CPU of the machine."""
-    if cpuset is None:
-        return tuple(range(os.cpu_count() or 1))
-    numbers: list[int] = []
-    for part in cpuset.split(","):
-        first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
-    return tuple(numbers)
+def cpus_of(cpuset: str | None) -> tuple[int, ...]:
+    """The CPUs of a set; None means every CPU of the machine."""
+    return tuple(range(os.cpu_count() or 1)) if cpuset is None else cpu_numbers(cpuset)
 
 
 def cpu_seconds(before: HostSample, after: HostSample, cpus: tuple[int, ...], fields: tuple[str, ...]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.engine.measured import HostSample, cpu_numbers, window_evidence
+from testbed.engine.measured import HostSample, cpus_of, window_evidence
 from testbed.engine.program import Line
 from testbed.engine.sweep import Point
 from testbed.engine.under_test.base import Usage
@@ -106,8 +106,8 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
     host = window_evidence(
         seen.before.host,
         seen.after.host,
-        cpu_numbers(seen.server_cpuset),
-        cpu_numbers(seen.client_cpuset),
+        cpus_of(seen.server_cpuset),
+        cpus_of(seen.client_cpuset),
         server_cpu_us / 1e6,
     )
     return {

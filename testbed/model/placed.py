@@ -60,3 +60,12 @@ class PlacedTopology(Value):
             if network in server.addresses:
                 return address, server.addresses[network]
         raise KeyError(f"{client.name} and {server.name} share no network")
+
+
+def cpu_numbers(cpuset: str) -> tuple[int, ...]:
+    """The CPUs of a set: "0-1,3" is (0, 1, 3)."""
+    numbers: list[int] = []
+    for part in cpuset.split(","):
+        first, _, last = part.partition("-")
+        numbers.extend(range(int(first), int(last or first) + 1))
+    return tuple(numbers)

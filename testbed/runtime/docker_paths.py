@@ -11,7 +11,7 @@ from docker.errors import APIError, ImageNotFound
 from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link import routes as link_routes
 from testbed.link import steering, switch, tracking
-from testbed.model.placed import PlacedTopology
+from testbed.model.placed import PlacedTopology, cpu_numbers
 from testbed.runtime.base import Paths
 from testbed.runtime.docker_images import image_tag
 
@@ -105,12 +105,3 @@ def _exempt(pids: Mapping[str, int]) -> str:
 
 def _namespace(pid: int) -> str:
     return f"/proc/{pid}/ns/net"
-
-
-def cpu_numbers(cpuset: str) -> tuple[int, ...]:
-    """ "0-1,3" → (0, 1, 3)."""
-    numbers: list[int] = []
-    for part in cpuset.split(","):
-        first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
-    return tuple(numbers)

@@ -21,7 +21,7 @@ from ipaddress import IPv4Network
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
 from testbed.link.steering import steer
-from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
+from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_numbers
 from testbed.runtime import netns_groups, netns_holder, netns_state, netns_wiring
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
@@ -144,7 +144,7 @@ class NetnsRuntime:
                 if node.cpuset is not None and node.addresses:
                     interfaces = [f"eth{index}" for index in range(len(node.addresses))]
                     namespace = str(netns_state.namespace_path(placed.lab, node))
-                    steer(namespace, interfaces, netns_wiring.cpu_numbers(node.cpuset))
+                    steer(namespace, interfaces, cpu_numbers(node.cpuset))
         except RuntimeFault as fault:
             return Paths(True, False, str(fault))
         unplaced = [node.name for node in placed.nodes if node.cpuset is None]

@@ -100,12 +100,3 @@ def tool(group: str, name: str, *arguments: str, stdin: str = "") -> str:
         what = "; ".join(done.stderr.strip().splitlines()) or f"status {done.returncode}"
         raise RuntimeFault(f"{name} {' '.join(arguments)}: {what}")
     return done.stdout
-
-
-def cpu_numbers(cpuset: str) -> list[int]:
-    """The CPUs of a set like "0-1,3"."""
-    numbers: list[int] = []
-    for part in cpuset.split(","):
-        first, _, last = part.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
-    return numbers
