@@ -31,7 +31,7 @@ static void begin(struct load *load)
     load->begin_ns = load->settings.start_at_ns ? load->settings.start_at_ns : clock_now_ns() + START_DELAY_NS;
     load->window_begin_ns = load->begin_ns + load->settings.warm_up_ns;
     load->window_end_ns = load->window_begin_ns + load->settings.window_ns;
-    load->next_interval_ns = load->begin_ns + NS_PER_S;
+    load->next_interval_ns = load->begin_ns + load->settings.interval_ns;
     /* Clients that begin together must not beat in step: each has a phase of its own. */
     load->next_offset_ns = random_unit(&load->random) * 1e9 / load->settings.rate_per_s;
     load->next_start_ns = load->begin_ns + (uint64_t)load->next_offset_ns;
@@ -96,7 +96,8 @@ static void report_interval(struct load *load)
     json_uint(&json, "errors", tally_errors(&load->whole));
     json_uint(&json, "in_flight", load->in_flight);
     json_end(&json, STDOUT_FILENO);
-    load->next_interval_ns += ((load->engine->now_ns - load->next_interval_ns) / NS_PER_S + 1) * NS_PER_S;
+    uint64_t interval_ns = load->settings.interval_ns;
+    load->next_interval_ns += ((load->engine->now_ns - load->next_interval_ns) / interval_ns + 1) * interval_ns;
 }
 
 static uint64_t earlier(uint64_t one, uint64_t other)

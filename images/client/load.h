@@ -21,6 +21,7 @@ struct load_settings {
     uint64_t seed;
     uint64_t start_at_ns; /* CLOCK_MONOTONIC; 0: at once */
     uint64_t warm_up_ns, window_ns, timeout_ns;
+    uint64_t interval_ns; /* between two lines of counts */
     uint32_t most_in_flight;
     bool check_crc;
     uint32_t body_crc;

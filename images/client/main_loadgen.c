@@ -58,6 +58,8 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
          .help = "the measurement window; no start after it"},
         {.name = "timeout", .kind = OPTION_DURATION, .target = &settings->timeout_ns, .value = "D", .low = 1e6, .high = 86400e9,
          .help = "give a session up after this time without a sign of life from the server; also bounds the end of the run"},
+        {.name = "interval", .kind = OPTION_DURATION, .target = &settings->interval_ns, .value = "D", .low = 10e6, .high = 86400e9,
+         .help = "between two interval lines"},
         {.name = "max-in-flight", .kind = OPTION_COUNT, .target = &flags->most_in_flight, .value = "N", .high = 1 << 24,
          .help = "most connections at a time, those that are closing included; 0: what rate and time-out can need"},
         {.name = "body-crc32", .kind = OPTION_CUSTOM, .target = settings, .value = "HEX", .parse = parse_crc,
@@ -125,7 +127,8 @@ int main(int argc, char **argv)
 {
     struct flags flags = {.target = target_defaults()};
     load.settings = (struct load_settings){
-        .arrival = arrival_find("deterministic"), .seed = 1, .warm_up_ns = NS_PER_S, .window_ns = 5 * NS_PER_S, .timeout_ns = 10 * NS_PER_S};
+        .arrival = arrival_find("deterministic"), .seed = 1, .warm_up_ns = NS_PER_S, .window_ns = 5 * NS_PER_S, .timeout_ns = 10 * NS_PER_S,
+        .interval_ns = NS_PER_S};
     parse_flags(argc, argv, &flags);
     if (flags.uri)
         batch_add_request(session_add_batch(sessions_add(&load.sessions), 0),

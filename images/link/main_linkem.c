@@ -284,23 +284,41 @@ static void block_signals(sigset_t *open_mask)
     sigdelset(open_mask, SIGINT);
 }
 
+/* Ready beforehand, so that neither a container nor a program has to be started when the moment comes. */
+static void wait_until(uint64_t at_ns)
+{
+    priority_raise(1);
+    struct json json;
+    json_line(&json, "waiting");
+    json_uint(&json, "now_ns", clock_now_ns());
+    json_end(&json, STDOUT_FILENO);
+    const struct timespec moment = {.tv_sec = (time_t)(at_ns / NS_PER_S), .tv_nsec = (long)(at_ns % NS_PER_S)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL) == EINTR)
+        continue;
+}
+
 int main(int argc, char **argv)
 {
     static const char *const questions[] = {"show", "change", "stop", NULL};
     static struct emulator emulator = {.label = "", .listener = -1, .repeater = -1};
-    uint64_t queue = 0, most_held = 262144;
+    uint64_t queue = 0, most_held = 262144, at_ns = 0;
     const char *question = NULL;
     struct shape_options shape = {0};
-    struct option_spec specs[SHAPE_OPTIONS + 5] = {
+    struct option_spec specs[SHAPE_OPTIONS + 6] = {
         {"queue", OPTION_COUNT, &queue, "N", "number of the packet queue", .low = 0, .high = 65535, .required = true},
         {"label", OPTION_TEXT, &emulator.label, "TEXT", "whose link it is, given back by show", .required = false},
         {"held", OPTION_COUNT, &most_held, "N", "packets that the kernel may hold for us", .low = 1, .high = 1 << 24},
         {"ask", OPTION_CHOICE, &question, "WHAT", "ask the linkem that runs on the queue instead; stop lets go what waits", .choices = questions},
+        {"at", OPTION_COUNT, &at_ns, "NS", "with --ask: ready now, and ask at this time of CLOCK_MONOTONIC", .low = 0, .high = INT64_MAX},
     };
-    shape_options_specs(&shape, specs + 4);
+    shape_options_specs(&shape, specs + 5);
     options_parse(argc, argv, "delays, loses, repeats and limits packets of a NFQUEUE rule", specs);
     shape_options_finish(&shape);
+    if (at_ns && !question)
+        options_fail("--at is for --ask only");
     if (question) {
+        if (at_ns)
+            wait_until(at_ns);
         enum request_kind kind = question[0] == 'c' ? REQUEST_CHANGE : question[1] == 'h' ? REQUEST_SHOW : REQUEST_STOP;
         struct request request = {.size = sizeof request, .kind = kind, .shape = shape.shape};
         if (control_ask((uint16_t)queue, &request) != 0)

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tests.native.link_programs import build, harness
         (["--queue", "1", "--loss", "0.1", "--gemodel", "0.1,0.2"], "one of the two"),
         (["--queue", "1", "--reorder", "0.1"], "--reorder needs a --delay"),
         (["--queue", "1", "--distribution", "cauchy"], "is not one of: uniform normal pareto"),
+        (["--queue", "1", "--at", "5"], "--at is for --ask only"),
         (["--queue", "1", "--ask", "why"], "is not one of: show change stop"),
         (["--bandwidth", "1"], "unknown flag '--bandwidth'"),
     ],
@@ -116,6 +118,23 @@ def test_sigterm_ends_it_with_its_summary_while_packets_wait(sanitized: Pair) ->
     assert summary["type"] == "summary"
     assert summary["held"] >= 50
     reset(near)
+
+
+def test_a_change_waits_for_its_moment(sanitized: Pair) -> None:
+    place = sanitized.near.place
+    running = place.start(["linkem", "--queue", "6"])
+    assert json.loads(running.lines(10.0)[0])["type"] == "ready"
+    moment_ns = time.monotonic_ns() + 1_500_000_000
+    asker = place.start(["linkem", "--queue", "6", "--ask", "change", "--delay", "7ms", "--at", str(moment_ns)])
+    assert json.loads(asker.lines(10.0)[0])["type"] == "waiting"
+    before = json.loads(place.run(["linkem", "--queue", "6", "--ask", "show"]).stdout)
+    assert before["now_ns"] > moment_ns or before["shape"]["delay_ns"] == 0
+    after = json.loads(asker.lines(10.0)[0])
+    assert after["shape"]["delay_ns"] == 7_000_000
+    assert after["now_ns"] >= moment_ns
+    assert asker.wait(20) == 0, asker.stderr()
+    assert place.run(["linkem", "--queue", "6", "--ask", "stop"]).status == 0
+    assert running.wait(20) == 0, running.stderr()
 
 
 def test_a_second_linkem_on_a_queue_is_refused(sanitized: Pair) -> None:

@@ -224,6 +224,17 @@ def test_clients_begin_together_at_the_given_time(lab: ClientLab, engine: str) -
     assert min(times) - start < 0.2
 
 
+def test_intervals_as_short_as_asked_for_never_count_backwards(lab: ClientLab, engine: str) -> None:
+    with serving(lab, answer_all):
+        lines = finish(lab.program("loadgen", "--engine", engine, *ONE, "--window", "900ms", "--interval", "100ms"))
+    intervals = [line for line in lines if line["type"] == "interval"]
+    assert 5 <= len(intervals) <= 12
+    for name in ("now_ns", "started", "replies"):
+        counts = [line[name] for line in intervals]
+        assert counts == sorted(counts)
+    assert intervals[-1]["replies"] <= lines[-1]["replies"] == 80
+
+
 def test_sigterm_ends_with_a_summary_that_adds_up(lab: ClientLab, engine: str) -> None:
     with serving(lab, lambda connection: time.sleep(3)):
         process = lab.program("loadgen", "--engine", engine, *ONE, "--window", "60s", "--timeout", "30s")
