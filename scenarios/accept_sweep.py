@@ -1,6 +1,6 @@
 """Accept limits from 1 to all: what the paper says "warrants further study"."""
 
-from testbed import PROFILES, OneByte, Scenario, Userver
+from testbed import PROFILES, OneByte, Scenario, Userver, paper_claims
 
 SCENARIO = Scenario(
     name="accept_sweep",
@@ -17,4 +17,5 @@ SCENARIO = Scenario(
         "quick": PROFILES["quick"].model_copy(update={"rates_per_s": (15_000, 20_000, 30_000)}),
     },
     figures=("reply_rate", "percentiles"),
+    claims=paper_claims.ACCEPT_SWEEP,
 )

@@ -1,6 +1,6 @@
 """Figure 2: the SPECweb99-like workload without idle connections."""
 
-from testbed import PROFILES, Scenario, SpecWeb99, paper
+from testbed import PROFILES, Scenario, SpecWeb99, paper, paper_claims
 
 SCENARIO = Scenario(
     name="figure_2",
@@ -10,4 +10,5 @@ SCENARIO = Scenario(
     workload=SpecWeb99(),
     profiles=PROFILES,
     figures=("reply_rate", "percentiles"),
+    claims=paper_claims.FIGURE_2,
 )

@@ -1,6 +1,6 @@
 """Figure 5: the one-byte workload beside 10,000 idle connections."""
 
-from testbed import PROFILES, OneByte, Scenario, paper
+from testbed import PROFILES, OneByte, Scenario, paper, paper_claims
 
 SCENARIO = Scenario(
     name="figure_5",
@@ -11,4 +11,5 @@ SCENARIO = Scenario(
     idle_connections=paper.IDLE_CONNECTIONS,
     profiles=PROFILES,
     figures=("reply_rate", "percentiles"),
+    claims=paper_claims.FIGURE_5,
 )

@@ -1,6 +1,6 @@
 """Figure 6: the SPECweb99-like workload beside 10,000 idle connections."""
 
-from testbed import PROFILES, Scenario, SpecWeb99, paper
+from testbed import PROFILES, Scenario, SpecWeb99, paper, paper_claims
 
 SCENARIO = Scenario(
     name="figure_6",
@@ -11,4 +11,5 @@ SCENARIO = Scenario(
     idle_connections=paper.IDLE_CONNECTIONS,
     profiles=PROFILES,
     figures=("reply_rate", "percentiles"),
+    claims=paper_claims.FIGURE_6,
 )

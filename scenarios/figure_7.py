@@ -1,6 +1,6 @@
 """Figure 7: the accept limit tuned for epoll, on the one-byte workload without idle connections."""
 
-from testbed import PROFILES, OneByte, Scenario, paper
+from testbed import PROFILES, OneByte, Scenario, paper, paper_claims
 
 SCENARIO = Scenario(
     name="figure_7",
@@ -10,4 +10,5 @@ SCENARIO = Scenario(
     workload=OneByte(),
     profiles=PROFILES,
     figures=("reply_rate", "percentiles"),
+    claims=paper_claims.FIGURE_7,
 )

@@ -1,6 +1,6 @@
 """What an idle connection costs each mechanism, from none to what the descriptor limit allows."""
 
-from testbed import PROFILES, OneByte, Scenario, paper
+from testbed import PROFILES, OneByte, Scenario, paper, paper_claims
 
 SCENARIO = Scenario(
     name="idle_sweep",
@@ -12,4 +12,5 @@ SCENARIO = Scenario(
     max_connections=19_000,
     profiles={name: profile.model_copy(update={"rates_per_s": (5_000,)}) for name, profile in PROFILES.items()},
     figures=("idle_sweep",),
+    claims=paper_claims.IDLE_SWEEP,
 )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from testbed import PROFILES, OneByte, Scenario, ServerImage, mechanisms, paper
+from testbed import PROFILES, OneByte, Scenario, ServerImage, mechanisms, paper, paper_claims
 
 IMAGES = Path(__file__).resolve().parents[1] / "images" / "peers"
 
@@ -29,4 +29,5 @@ SCENARIO = Scenario(
     idle_connections=(0, paper.IDLE_CONNECTIONS),
     profiles=PROFILES,
     figures=("reply_rate", "percentiles"),
+    claims=paper_claims.PEERS,
 )

@@ -1,6 +1,6 @@
 """Table 1: where the server spends its CPU time, call by call, on the one-byte workload at 22,000 requests/s."""
 
-from testbed import PROFILES, OneByte, Scenario, paper
+from testbed import PROFILES, OneByte, Scenario, paper, paper_claims
 
 SCENARIO = Scenario(
     name="table_1",
@@ -13,4 +13,5 @@ SCENARIO = Scenario(
         for name, profile in PROFILES.items()
     },
     figures=("profile", "profile_table"),
+    claims=paper_claims.TABLE_1,
 )

@@ -13,12 +13,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from testbed.analysis.claims import judge_claims as judge_claims
     from testbed.engine.lab import Lab as Lab
     from testbed.engine.run import run as run
     from testbed.engine.scenario_file import load_scenario as load_scenario
     from testbed.errors import TestbedError as TestbedError
     from testbed.figures.draw import draw_figures as draw_figures
     from testbed.model import paper as paper
+    from testbed.model import paper_claims as paper_claims
+    from testbed.model.claim import CPU_PER_REPLY as CPU_PER_REPLY
+    from testbed.model.claim import REPLIES as REPLIES
+    from testbed.model.claim import At as At
+    from testbed.model.claim import Claim as Claim
+    from testbed.model.claim import Quantity as Quantity
+    from testbed.model.claim import Subject as Subject
+    from testbed.model.claim import compared as compared
     from testbed.model.profiles import LAPTOP as LAPTOP
     from testbed.model.profiles import PAPER as PAPER
     from testbed.model.profiles import PROFILES as PROFILES
@@ -42,6 +51,14 @@ _HOMES = {
     "load_scenario": "testbed.engine.scenario_file",
     "TestbedError": "testbed.errors",
     "draw_figures": "testbed.figures.draw",
+    "judge_claims": "testbed.analysis.claims",
+    "At": "testbed.model.claim",
+    "CPU_PER_REPLY": "testbed.model.claim",
+    "Claim": "testbed.model.claim",
+    "Quantity": "testbed.model.claim",
+    "REPLIES": "testbed.model.claim",
+    "Subject": "testbed.model.claim",
+    "compared": "testbed.model.claim",
     "LAPTOP": "testbed.model.profiles",
     "PAPER": "testbed.model.profiles",
     "PROFILES": "testbed.model.profiles",
@@ -60,12 +77,15 @@ _HOMES = {
     "Trace": "testbed.workload.trace",
 }
 
-__all__ = sorted([*_HOMES, "paper"])
+_MODULES = ("paper", "paper_claims")
+"""Modules of named values, not names in one."""
+
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "paper":  # a module of named values, not a name in one
-        return importlib.import_module("testbed.model.paper")
+    if name in _MODULES:
+        return importlib.import_module(f"testbed.model.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'testbed' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

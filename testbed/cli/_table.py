@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from statistics import mean
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from testbed.model.claim import Finding
 from testbed.model.record import Record, Verdict
 from testbed.store.reading import Run
 
@@ -59,7 +61,8 @@ def _cell(records: list[Record]) -> list[str]:
     ]
 
 
-def print_run_json(run: Run, figures: list[str]) -> None:
-    """One JSON line: where the run is, and its points without their raw lines."""
+def print_run_json(run: Run, figures: list[str], findings: Sequence[Finding]) -> None:
+    """One JSON line: where the run is, its points without their raw lines, and what it says of the claims."""
     points = [record.model_dump(mode="json", exclude={"raw"}) for record in run.latest()]
-    click.echo(json.dumps({"folder": str(run.folder), "figures": figures, "points": points}))
+    claims = [finding.model_dump(mode="json") for finding in findings]
+    click.echo(json.dumps({"folder": str(run.folder), "figures": figures, "points": points, "claims": claims}))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from testbed.analysis.claims import judge_claims
 from testbed.cli import _options, _progress
+from testbed.cli._claims import print_findings
 from testbed.cli._run_progress import RunProgress, duration
 from testbed.cli._table import print_run, print_run_json
 from testbed.engine.lab import Lab
@@ -109,12 +111,14 @@ def command(
 
 
 def _report(done: Run, as_json: bool) -> int:
-    """Draw and print a run; returns how many of its points are not valid."""
+    """Draw, judge and print a run; returns how many of its points are not valid."""
     figures = draw_figures(done)
+    findings = judge_claims(done)
     if as_json:
-        print_run_json(done, [str(path) for path in figures])
+        print_run_json(done, [str(path) for path in figures], findings)
     else:
         print_run(done)
+        print_findings(findings)
         for path in figures:
             click.echo(f"figure: {path}")
         click.echo()

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from testbed.engine import point as point_life
 from testbed.engine.calibration import find_rates
@@ -218,13 +218,18 @@ def _finished(before: Run, scenario: Scenario, profile: Profile, seed: int, retr
     """Keys of the points that need not run again. Raises UsageError if the run there is another experiment."""
     manifest = before.manifest
     for what, there, now in (
-        ("scenario", manifest.scenario, scenario.described()),
+        ("scenario", _measured(manifest.scenario), _measured(scenario.described())),
         ("profile", manifest.profile, profile.model_dump(mode="json")),
         ("seed", manifest.seed, seed),
     ):
         if there != now:
             raise UsageError(f"{before.folder} holds another {what}: a run is resumed with what it was started with")
     return {record.point for record in before.latest() if not (retry_invalid and record.verdict is not Verdict.VALID)}
+
+
+def _measured(scenario: dict[str, Any]) -> dict[str, Any]:
+    """What decides what is measured: claims only judge it, and may have changed since."""
+    return {name: value for name, value in scenario.items() if name != "claims"}
 
 
 def _manifest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 from matplotlib.figure import Figure
 
-from testbed.figures._shares import USER, calls_in_order, shares_by_label
+from testbed.analysis.shares import USER, calls_in_order, shares_by_label
 from testbed.figures.base import FIGURES
 from testbed.figures.style import new_figure
 from testbed.store.reading import Run

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from matplotlib.figure import Figure
 
-from testbed.figures._shares import calls_in_order, shares_by_label
+from testbed.analysis.shares import calls_in_order, shares_by_label
 from testbed.figures.base import FIGURES
 from testbed.figures.style import new_figure
 from testbed.store.reading import Run

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from testbed.model.claim import Claim
 from testbed.model.server import Server
 from testbed.model.value import Value
 from testbed.model.workload import Workload
@@ -56,7 +57,7 @@ class Scenario(Value):
     ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
     author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over.
     ``arrival`` is an arrival process of loadgen (httperf's default is deterministic, and so it is here). ``figures``
-    are kinds of figure by name.
+    are kinds of figure by name; ``claims`` are what the sentence means in numbers, judged after each run.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -69,6 +70,7 @@ class Scenario(Value):
     arrival: str = "deterministic"
     profiles: dict[str, Profile] = Field(min_length=1)
     figures: tuple[str, ...] = ("reply_rate",)
+    claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
     def _distinct_servers(self) -> Scenario:
@@ -78,6 +80,9 @@ class Scenario(Value):
             raise ValueError(f"two servers are the same: {twice[0]}")
         if not self.idle_counts or len(set(self.idle_counts)) != len(self.idle_counts):
             raise ValueError("idle_connections: at least one number, and none twice")
+        names = [claim.name for claim in self.claims]
+        if len(set(names)) != len(names):
+            raise ValueError("claims: a name stands twice")
         return self
 
     @property

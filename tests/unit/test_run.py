@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from testbed.analysis.claims import judge_claims
 from testbed.engine import point as point_life
 from testbed.engine.lab import Lab
 from testbed.engine.measured import HostSample
 from testbed.engine.run import run
 from testbed.errors import RunError, UsageError
+from testbed.model.claim import Outcome, compared
 from testbed.model.record import Verdict
 from testbed.model.scenario import Profile, Scenario
 from tests.unit.records import SCENARIO
@@ -166,6 +168,15 @@ def test_another_experiment_is_not_resumed(
     first = run(scenario(), lab, results=tmp_path)
     with pytest.raises(UsageError, match=f"holds another {what}"):
         run(scenario(**change), lab, results=tmp_path, resume=first.folder, seed=seed)
+
+
+def test_claims_judge_a_run_and_do_not_make_it_another(world: World, lab: Lab, tmp_path: Path) -> None:
+    first = run(scenario(), lab, results=tmp_path)
+    claim = compared("same", "They are the same.", "here", "select", "epoll-lt", at_least=0.9, at_most=1.1)
+    again = run(scenario(claims=(claim,)), lab, results=tmp_path, resume=first.folder)
+    assert len(again.records) == 4
+    fresh = run(scenario(claims=(claim,)), lab, results=tmp_path)
+    assert [finding.outcome for finding in judge_claims(fresh)] == [Outcome.REPRODUCED]
 
 
 def test_an_unknown_profile_is_refused(lab: Lab, tmp_path: Path) -> None:

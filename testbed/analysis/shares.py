@@ -26,13 +26,14 @@ def shares_by_label(run: Run) -> dict[str, dict[str, float]]:
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for record in run.latest():
         if record.server.get("profile"):
-            found[record.label].append(_shares(record))
+            found[record.label].append(shares_of(record))
     if not found:
         raise UsageError(f"{run.folder}: no point was measured with profile=True, so there is no profile to draw")
     return {label: _means(found[label]) for label in run.manifest.labels if label in found}
 
 
-def _shares(record: Record) -> dict[str, float]:
+def shares_of(record: Record) -> dict[str, float]:
+    """Call → per cent of the server's CPU time in the window of a point that was measured with ``profile``."""
     before, after = record.raw["server_before"], record.raw["server_after"]
     cpu_ns = 1e3 * (_cpu_us(after) - _cpu_us(before))
     spent = {
