@@ -84,16 +84,6 @@ def stop_redirecting(endpoint: Endpoint) -> None:
     inside(namespace, lambda: _remove_ifb(endpoint))
 
 
-def refuse_foreign_root(endpoint: Endpoint, qdiscs: Qdiscs, index: int, ours: int) -> None:
-    """Raises UsageError when the root qdisc is neither the kernel's default nor of handle ``ours``."""
-    root = qdiscs.root(index)
-    if root is not None and not root.is_default and root.handle != ours:
-        raise UsageError(
-            f"{endpoint.name}: {endpoint.interface} has the qdisc {root.name}, which is not this backend's: "
-            "remove it first (ours with `testbed link reset`)"
-        )
-
-
 def _known(endpoint: Endpoint, name: str) -> int:
     index = inside(namespace_of(endpoint), lambda: _index(name))
     if index is None:

@@ -1,25 +1,17 @@
 """tbf: a rate and its queue, by the kernel's token bucket, set from outside the node. It does nothing else.
 
-``up`` is the interface's root qdisc, ``down`` that of an ifb. The queue is a pfifo below it, so that its limit counts
-packets as declared. Large packets of segmentation offload are cut by the kernel, so the rate holds for them too.
+The queue is a pfifo below it, so that its limit counts packets as declared. Large packets of segmentation offload are
+cut by the kernel, so the rate holds for them too.
 """
 
 from __future__ import annotations
 
 import struct
 
-from testbed.errors import UsageError
-from testbed.link.base import BACKENDS, Endpoint
-from testbed.link.interface import (
-    interface_index,
-    namespace_of,
-    redirect,
-    refuse_foreign_root,
-    start_redirecting,
-    stop_redirecting,
-)
+from testbed.link.base import BACKENDS
 from testbed.link.qdisc import ROOT, Qdisc, Qdiscs, attribute, attributes, nanoseconds, ticks
-from testbed.model.shape import DEFAULT_LIMIT_PKTS, Direction, Shape
+from testbed.link.root_qdisc import RootQdisc
+from testbed.model.shape import DEFAULT_LIMIT_PKTS, Shape
 
 _KIND = "tbf"
 _HANDLE = 0x7B0A_0000
@@ -39,16 +31,11 @@ _BYTE_LIMIT = 64 * 2**20
 """tbf's own limit is in bytes and must not bind: the pfifo below is the queue."""
 
 
-class Tbf:
+class Tbf(RootQdisc):
     """See the module's text."""
 
     name = _KIND
-
-    def lack(self, endpoint: Endpoint) -> str | None:
-        """No way into the namespace."""
-        if endpoint.namespace is None:
-            return "the node's network namespace cannot be entered from here (root on the same machine can)"
-        return None
+    handles = frozenset({_HANDLE})
 
     def refuse(self, shape: Shape) -> str | None:
         """Everything but a rate and its queue."""
@@ -59,52 +46,20 @@ class Tbf:
             return "a shape without a rate (tbf does a rate and its queue only)"
         return None
 
-    def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
-        """Add or change the qdisc; for ``down`` the redirection follows when the qdisc stands."""
-        reason = self.lack(endpoint) or self.refuse(shape)
-        if reason is not None:
-            raise UsageError(f"{endpoint.name}: tbf cannot do this: {reason}")
-        index = redirect(endpoint) if direction == "down" else interface_index(endpoint, direction)
-        assert index is not None
-        with Qdiscs(namespace_of(endpoint)) as qdiscs:
-            refuse_foreign_root(endpoint, qdiscs, index, _HANDLE)
-            qdiscs.put(index, ROOT, _HANDLE, _KIND, _encode(shape))
-            limit = struct.pack("=I", shape.limit_pkts or DEFAULT_LIMIT_PKTS)
-            qdiscs.put(index, _HANDLE + 1, _QUEUE_HANDLE, "pfifo", limit)
-        if direction == "down":
-            start_redirecting(endpoint)
+    def handle(self, shape: Shape) -> int:
+        """Always the same."""
+        return _HANDLE
 
-    def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
-        """As the kernel reports it. A burst or a limit that nobody chose is not reported."""
-        if endpoint.namespace is None:
-            return None
-        index = interface_index(endpoint, direction)
-        if index is None:
-            return None
-        with Qdiscs(endpoint.namespace) as qdiscs:
-            root = _ours(qdiscs, index)
-            queue = next((qdisc for qdisc in qdiscs.of(index) if qdisc.handle == _QUEUE_HANDLE), None)
-        return None if root is None else _decode(root.options, queue)
+    def put(self, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
+        """The bucket, and the queue below it."""
+        qdiscs.put(index, ROOT, _HANDLE, _KIND, _encode(shape))
+        limit = struct.pack("=I", shape.limit_pkts or DEFAULT_LIMIT_PKTS)
+        qdiscs.put(index, _HANDLE + 1, _QUEUE_HANDLE, "pfifo", limit)
 
-    def remove(self, endpoint: Endpoint, direction: Direction) -> None:
-        """Remove our qdisc, and with ``down`` the ifb."""
-        if endpoint.namespace is None:
-            return
-        index = interface_index(endpoint, direction)
-        if index is None:
-            return
-        with Qdiscs(endpoint.namespace) as qdiscs:
-            if _ours(qdiscs, index) is None:
-                return
-            if direction == "up":
-                qdiscs.delete(index, ROOT, _HANDLE)
-        if direction == "down":
-            stop_redirecting(endpoint)
-
-
-def _ours(qdiscs: Qdiscs, index: int) -> Qdisc | None:
-    root = qdiscs.root(index)
-    return root if root is not None and root.kind == _KIND and root.handle == _HANDLE else None
+    def decode(self, root: Qdisc, others: list[Qdisc]) -> Shape:
+        """A burst or a limit that nobody chose is not reported."""
+        queue = next((qdisc for qdisc in others if qdisc.handle == _QUEUE_HANDLE), None)
+        return _decode(root.options, queue)
 
 
 def _default_burst(rate_bps: int) -> int:

@@ -1,0 +1,104 @@
+"""What the backends that are a qdisc of the kernel have in common: where it goes, and that it is ours.
+
+``up`` is the interface's root qdisc, ``down`` that of an ifb through which everything received is redirected. Each
+backend has handles of its own, by which its qdisc is found again: only that one is ever changed or removed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from testbed.errors import UsageError
+from testbed.link.base import Endpoint
+from testbed.link.interface import (
+    interface_index,
+    namespace_of,
+    redirect,
+    start_redirecting,
+    stop_redirecting,
+)
+from testbed.link.qdisc import ROOT, Qdisc, Qdiscs
+from testbed.model.shape import Direction, Shape
+
+
+class RootQdisc(ABC):
+    """A link backend (the contract of ``testbed.link.base``) whose qdisc is called as the backend is."""
+
+    name: str
+    handles: frozenset[int]
+    """Those that its qdisc may have."""
+
+    @abstractmethod
+    def refuse(self, shape: Shape) -> str | None:
+        """See the contract."""
+
+    @abstractmethod
+    def handle(self, shape: Shape) -> int:
+        """Which of the handles the shape has: one that the kernel's options do not tell apart is told by it."""
+
+    @abstractmethod
+    def put(self, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
+        """Add the qdisc at that interface's root, or change the one that has the shape's handle."""
+
+    @abstractmethod
+    def decode(self, root: Qdisc, others: list[Qdisc]) -> Shape:
+        """The shape that the kernel reports. ``others`` are all qdiscs of the interface."""
+
+    def lack(self, endpoint: Endpoint) -> str | None:
+        """No way into the namespace."""
+        if endpoint.namespace is None:
+            return "the node's network namespace cannot be entered from here (root on the same machine can)"
+        return None
+
+    def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
+        """Add or change the qdisc; for ``down`` the redirection follows when the qdisc stands."""
+        reason = self.lack(endpoint) or self.refuse(shape)
+        if reason is not None:
+            raise UsageError(f"{endpoint.name}: {self.name} cannot do this: {reason}")
+        index = redirect(endpoint) if direction == "down" else interface_index(endpoint, direction)
+        assert index is not None
+        handle = self.handle(shape)
+        with Qdiscs(namespace_of(endpoint)) as qdiscs:
+            root = qdiscs.root(index)
+            if root is not None and not root.is_default:
+                if not self._is_ours(root):
+                    raise UsageError(
+                        f"{endpoint.name}: {endpoint.interface} has the qdisc {root.name}, which is not this "
+                        "backend's: remove it first (ours with `testbed link reset`)"
+                    )
+                if root.handle != handle:
+                    qdiscs.delete(index, ROOT, root.handle)
+            self.put(qdiscs, index, shape)
+        if direction == "down":
+            start_redirecting(endpoint)
+
+    def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
+        """As the kernel reports it."""
+        found = self._found(endpoint, direction)
+        return None if found is None else self.decode(*found)
+
+    def remove(self, endpoint: Endpoint, direction: Direction) -> None:
+        """Remove our qdisc, and with ``down`` the ifb."""
+        found = self._found(endpoint, direction)
+        if found is None:
+            return
+        if direction == "down":
+            stop_redirecting(endpoint)
+            return
+        with Qdiscs(namespace_of(endpoint)) as qdiscs:
+            qdiscs.delete(found[0].index, ROOT, found[0].handle)
+
+    def _found(self, endpoint: Endpoint, direction: Direction) -> tuple[Qdisc, list[Qdisc]] | None:
+        """Our qdisc of that direction beside all of its interface; None if there is none."""
+        if endpoint.namespace is None:
+            return None
+        index = interface_index(endpoint, direction)
+        if index is None:
+            return None
+        with Qdiscs(endpoint.namespace) as qdiscs:
+            present = qdiscs.of(index)
+        ours = next((qdisc for qdisc in present if self._is_ours(qdisc)), None)
+        return None if ours is None else (ours, present)
+
+    def _is_ours(self, qdisc: Qdisc) -> bool:
+        return qdisc.parent == ROOT and qdisc.kind == self.name and qdisc.handle in self.handles
