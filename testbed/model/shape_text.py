@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,6 +66,9 @@ _KEYS: dict[str, tuple[str, Callable[[object], object]]] = {
 }
 """What users write: its field in Shape, and what reads it."""
 
+_WRITTEN = {field: key for key, (field, _) in _KEYS.items()} | {field: key for key, field in _GEMODEL_FIELDS.items()}
+"""A field's word."""
+
 KEYS = tuple(_KEYS)
 """The words of a shape, as files and the command line have them."""
 
@@ -120,9 +124,8 @@ def _checked(where: str, fields: dict[str, object]) -> Shape:
         return Shape.model_validate(fields)
     except ValidationError as error:
         place, what = first_problem(where, error)
-        for names in ({field: key for key, (field, _) in _KEYS.items()}, {v: k for k, v in _GEMODEL_FIELDS.items()}):
-            for field, key in names.items():
-                place = place.replace(field, key)
+        within = place.removeprefix(where)
+        place = where + re.sub("[a-z_]+", lambda field: _WRITTEN.get(field[0], field[0]), within)
         raise InputError(place, what) from None
 
 

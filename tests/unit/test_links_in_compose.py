@@ -42,6 +42,11 @@ def test_each_network_has_its_own() -> None:
         ("{net0: {up: {delay: 1ms, jitter: 2ms}}}", "net0: up", "jitter 2ms is larger than delay 1ms"),
         ("{net0: pigeon}", "net0: profile", "unknown profile 'pigeon': one of lan"),
         ("{net0: {delay: 20}}", "net0: delay", "has no unit"),
+        ("{net0: {gemodel: 60% 150%}}", "net0: gemodel.r", "150% is out of range: from 0% to 100%"),
+        ("{net0: {gemodel: 1% 25% 120%}}", "net0: gemodel.1-h", "120% is out of range: from 0% to 100%"),
+        ("{net0: {gemodel: {p: -1%, r: 5%}}}", "net0: gemodel.p", "-1% is out of range: from 0% to 100%"),
+        ("{net0: {gemodel: 0% 25%}}", "net0: gemodel", "p is 0%: the link would never lose"),
+        ("{net0: {gemodel: 1% 25% 10% 20%}}", "net0: gemodel", "1-h must be above 1-k"),
         ("{net7: dsl}", "net7", "server is on net0, net1 only"),
     ],
 )
