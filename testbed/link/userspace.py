@@ -30,7 +30,7 @@ _COMMENT = "testbed-link"
 _START_TIMEOUT_S = 10.0
 _WORKERS = 8
 T = TypeVar("T")
-_LOCK_FLAGS = ("-w", "5")
+_LOCK_FLAGS = ("-w", "20")
 
 
 class _Reported(Value):
@@ -62,7 +62,7 @@ class Userspace:
 
     def lack(self, endpoint: Endpoint) -> str | None:
         """iptables-legacy or linkem missing in the place where the endpoint's programs run."""
-        for command in (["iptables-legacy", "-t", "raw", "-S", "PREROUTING"], ["linkem", "--help"]):
+        for command in (["iptables-legacy", *_LOCK_FLAGS, "-t", "raw", "-S", "PREROUTING"], ["linkem", "--help"]):
             try:
                 done = endpoint.place.run(command)
             except RuntimeFault as error:

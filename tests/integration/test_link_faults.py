@@ -49,9 +49,15 @@ def tc(endpoint: Endpoint, *words: str) -> str:
     return done.stdout
 
 
+def iptables(endpoint: Endpoint, *words: str) -> str:
+    """Waits for its turn: one lock serves the whole machine, and other labs use it too."""
+    done = endpoint.place.run(["iptables-legacy", "-w", "20", *words])
+    assert done.status == 0, done.stderr
+    return done.stdout
+
+
 def rules(endpoint: Endpoint) -> str:
-    tables = ("raw", "mangle")
-    return "".join(endpoint.place.run(["iptables-legacy", "-t", table, "-S"]).stdout for table in tables)
+    return "".join(iptables(endpoint, "-t", table, "-S") for table in ("raw", "mangle"))
 
 
 def test_traffic_stops_when_linkem_is_killed_and_the_loss_is_seen(pair: Pair) -> None:
@@ -78,7 +84,7 @@ def test_a_link_can_be_shaped_again_after_linkem_was_killed(pair: Pair) -> None:
 
 def test_a_rule_removed_by_hand_is_seen(pair: Pair) -> None:
     apply(pair.near, DELAYED, "userspace")
-    pair.near.place.run(["iptables-legacy", "-t", "mangle", "-F"])
+    iptables(pair.near, "-t", "mangle", "-F")
     with pytest.raises(RuntimeFault, match="the iptables rule is gone, so its traffic is not shaped"):
         read_back(pair.near, "down")
 
@@ -127,7 +133,7 @@ def test_somebody_else_s_qdisc_is_refused_by_name_and_stays(pair: Pair, kind: st
 def test_reset_leaves_what_others_made(pair: Pair) -> None:
     pair.near.place.run(["ip", "link", "add", "other0", "type", "veth", "peer", "name", "other1"])
     tc(pair.near, "qdisc", "add", "dev", "other0", "root", "handle", "5:", "pfifo", "limit", "77")
-    pair.near.place.run(["iptables-legacy", "-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "-j", "ACCEPT"])
+    iptables(pair.near, "-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "-j", "ACCEPT")
     before = (tc(pair.near, "qdisc", "show"), rules(pair.near), rules(pair.far))
     links = pair.near.place.run(["ip", "-brief", "link"]).stdout
     for backend, shape in (("userspace", Shape(delay_us=1_000)), ("tbf", Shape(rate_bps=10**7))):
