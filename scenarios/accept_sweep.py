@@ -14,7 +14,7 @@ SCENARIO = Scenario(
     workload=OneByte(),
     profiles={
         **PROFILES,
-        "quick": PROFILES["quick"].model_copy(update={"rates_per_s": (15_000, 20_000, 30_000)}),
+        "quick": PROFILES["quick"].model_copy(update={"rates_per_s": (10_000, 20_000)}),
     },
     figures=("reply_rate", "percentiles"),
     claims=paper_claims.ACCEPT_SWEEP,

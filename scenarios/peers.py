@@ -27,7 +27,10 @@ SCENARIO = Scenario(
     ),
     workload=OneByte(),
     idle_connections=(0, paper.IDLE_CONNECTIONS),
-    profiles=PROFILES,
+    profiles={
+        **PROFILES,
+        "quick": PROFILES["quick"].model_copy(update={"rates_per_s": (5_000, 10_000, 20_000)}),
+    },
     figures=("reply_rate", "percentiles"),
     claims=paper_claims.PEERS,
 )
