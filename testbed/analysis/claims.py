@@ -126,10 +126,11 @@ def _effects(claim: Claim, sides: Sequence[_Points]) -> tuple[list[float], str]:
     keys = [key for key in sides[0] if all(key in points for points in sides)]
     if not keys:
         raise _Undecidable("its servers have no valid points at the same rate")
-    if claim.at is At.OVERLOAD:
-        keys = [key for key in keys if all(_overloaded(points[key]) for points in sides)]
+    if claim.at in (At.WITHIN_CAPACITY, At.OVERLOAD):
+        beyond = claim.at is At.OVERLOAD
+        keys = [key for key in keys if all(_overloaded(points[key]) is beyond for points in sides)]
         if not keys:
-            raise _Undecidable("no rate was beyond the capacity of all its servers")
+            raise _Undecidable(f"no rate was {'beyond' if beyond else 'within'} the capacity of all its servers")
     effects = [_effect(claim, [points[key] for points in sides]) for key in sorted(keys)]
     return effects, _counted(claim, keys)
 

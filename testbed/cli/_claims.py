@@ -7,9 +7,15 @@ from itertools import groupby
 
 import click
 
-from testbed.model.claim import Finding, Outcome
+from testbed.model.claim import At, Finding, Outcome
 
 _COLOURS = {Outcome.REPRODUCED: "green", Outcome.CONTRADICTED: "red", Outcome.CANNOT_TELL: "yellow"}
+_WHERE = {
+    At.EVERY: "",
+    At.WITHIN_CAPACITY: " within capacity",
+    At.OVERLOAD: " at overload",
+    At.PEAK: " at its peak",
+}
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -29,7 +35,8 @@ def _measured(finding: Finding) -> str:
         interval = "" if finding.low is None or finding.high is None else f" ({finding.low:.3g} to {finding.high:.3g})"
         effect = f" = {finding.effect:.3g}{interval}"
     made_of = [text for text in (finding.basis, finding.reason) if text]
-    return f"{_sides(finding)}, {claim.quantity.name}{effect}, claimed {claim.bounds} [{'; '.join(made_of)}]"
+    where = _WHERE[claim.at]
+    return f"{_sides(finding)}, {claim.quantity.name}{where}{effect}, claimed {claim.bounds} [{'; '.join(made_of)}]"
 
 
 def _sides(finding: Finding) -> str:

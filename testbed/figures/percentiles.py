@@ -1,60 +1,53 @@
-"""Response times against request rate: median, 90th and 99th percentile on a logarithmic axis."""
+"""Response times against request rate: one panel each for the median, the 90th and the 99th percentile."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from statistics import median
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from testbed.figures.base import FIGURES
-from testbed.figures.style import legend, looks, markers, new_figure
+from testbed.figures.style import Look, hollow_handle, looks, markers, new_panels
 from testbed.model.record import Record
 from testbed.store.reading import Run
 
-LineStyle = Literal["-", "--", ":"]
-_LINES: tuple[tuple[str, LineStyle], ...] = (("p50", "-"), ("p90", "--"), ("p99", ":"))
+_PANELS = (("p50", "median"), ("p90", "90th percentile"), ("p99", "99th percentile"))
 
 
 def draw(run: Run) -> Figure:
-    """Three lines a server (the median over repetitions); markers stand on its 99th percentile."""
-    figure, axes = new_figure(run.manifest.title)
+    """One line a server through the median of its repetitions, one marker a point; one logarithmic axis for all."""
+    figure, panels = new_panels(run.manifest.title, len(_PANELS))
     records = [r for r in run.latest() if r.response_ms.p50 is not None]
-    by_label: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_label[record.label].append(record)
     style = looks(run.manifest.labels)
-    handles = []
-    for label in run.manifest.labels:
-        if not by_label[label]:
-            continue
-        for quantile, line in _LINES:
-            _line(axes, by_label[label], quantile, line, style[label].colour)
-        marked = by_label[label]
-        at_ms = [float(r.response_ms.p99 or 0) for r in marked]
-        markers(axes, [r.offered_per_s for r in marked], at_ms, marked, style[label])
-        handles.append(Line2D([], [], color=style[label].colour, marker=style[label].marker, label=label))
-    handles += [Line2D([], [], color="0.3", linestyle=line, label=quantile) for quantile, line in _LINES]
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlim(left=0)
-    axes.set_xlabel("request rate offered (requests/s)")
-    axes.set_ylabel("response time from the intended start (ms)")
-    legend(axes, handles, records)
+    labels = [label for label in run.manifest.labels if any(r.label == label for r in records)]
+    for axes, (quantile, name) in zip(panels, _PANELS, strict=True):
+        for label in labels:
+            _server_line(axes, [r for r in records if r.label == label], quantile, style[label])
+        axes.set_title(name, fontsize=10)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set_xlim(0, 1.08 * max((r.offered_per_s for r in records), default=1.0))
+    panels[0].set_ylabel("response time from the intended start (ms)")
+    figure.supxlabel("request rate offered (requests/s)", fontsize=10)
+    handles = [Line2D([], [], color=style[each].colour, marker=style[each].marker, label=each) for each in labels]
+    figure.legend(handles=[*handles, *hollow_handle(records)], frameon=False, fontsize=9, loc="outside right center")
     return figure
 
 
-def _line(axes: Axes, records: list[Record], quantile: str, line: LineStyle, colour: str) -> None:
+def _server_line(axes: Axes, records: list[Record], quantile: str, look: Look) -> None:
     by_rate: dict[float, list[float]] = defaultdict(list)
     for record in records:
         by_rate[record.offered_per_s].append(getattr(record.response_ms, quantile))
     rates = sorted(by_rate)
-    axes.plot(rates, [median(by_rate[rate]) for rate in rates], color=colour, linestyle=line, linewidth=1.2)
+    axes.plot(rates, [median(by_rate[rate]) for rate in rates], color=look.colour, linewidth=1.2)
+    at_ms = [float(getattr(record.response_ms, quantile)) for record in records]
+    markers(axes, [record.offered_per_s for record in records], at_ms, records, look)
 
 
 FIGURES.register("percentiles", draw)

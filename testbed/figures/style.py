@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -48,6 +47,16 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def new_panels(title: str, count: int) -> tuple[Figure, list[Axes]]:
+    """A wide figure with a title and so many axes beside each other, which share their y axis."""
+    figure = Figure(figsize=(10.5, 4.4), dpi=120, layout="constrained")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    panels = list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+    for axes in panels:
+        axes.grid(visible=True, linewidth=0.4, alpha=0.6)
+    return figure, panels
+
+
 def markers(axes: Axes, x: Sequence[float], y: Sequence[float], records: Sequence[Record], look: Look) -> None:
     """One marker a record: filled if its verdict is valid, hollow if not."""
     for at_x, at_y, record in zip(x, y, records, strict=True):
@@ -55,12 +64,15 @@ def markers(axes: Axes, x: Sequence[float], y: Sequence[float], records: Sequenc
         axes.plot(at_x, at_y, look.marker, color=look.colour, markerfacecolor=look.colour if valid else "white", ms=6)
 
 
-def legend(axes: Axes, handles: Sequence[Line2D], records: Sequence[Record]) -> None:
-    """The legend; it explains the hollow markers where there are any, by their verdicts."""
+def hollow_handle(records: Sequence[Record]) -> list[Line2D]:
+    """What explains the hollow markers in a legend, by their verdicts; nothing where there are none."""
     verdicts = sorted({record.verdict.value for record in records if record.verdict is not Verdict.VALID})
-    extra: list[Any] = []
-    if verdicts:
-        hollow = Line2D([], [], marker="o", color="0.4", markerfacecolor="white", linestyle="none")
-        hollow.set_label(f"hollow: {', '.join(verdicts)}")
-        extra.append(hollow)
-    axes.legend(handles=[*handles, *extra], frameon=False, fontsize=9)
+    if not verdicts:
+        return []
+    label = f"hollow: {', '.join(verdicts)}"
+    return [Line2D([], [], marker="o", color="0.4", markerfacecolor="white", linestyle="none", label=label)]
+
+
+def legend(axes: Axes, handles: Sequence[Line2D], records: Sequence[Record]) -> None:
+    """The legend; it explains the hollow markers where there are any."""
+    axes.legend(handles=[*handles, *hollow_handle(records)], frameon=False, fontsize=9)

@@ -19,11 +19,13 @@ from testbed.model.value import Value
 class At(StrEnum):
     """Which points a claim is about.
 
-    ``every``: each rate. ``overload``: the rates at which none of the servers compared answers 95 % of what is offered.
-    ``peak``: the most that each server answered in a repetition, at whatever rate.
+    ``every``: each rate. ``within capacity``: the rates at which all servers compared answer 95 % of what is offered;
+    ``overload``: those at which none does. ``peak``: the most that each server answered in a repetition, at whatever
+    rate.
     """
 
     EVERY = "every"
+    WITHIN_CAPACITY = "within capacity"
     OVERLOAD = "overload"
     PEAK = "peak"
 

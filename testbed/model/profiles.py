@@ -26,3 +26,9 @@ PAPER = Profile(
 """The paper's own method: 120 s of load a point, 120 s between points. A figure takes hours."""
 
 PROFILES = {"quick": QUICK, "laptop": LAPTOP, "paper": PAPER}
+
+SESSION_PROFILES = {
+    **PROFILES,
+    "quick": QUICK.model_copy(update={"rates_per_s": (10_000, 15_000, 20_000, 25_000)}),
+}
+"""For sessions of several requests, which cost less each: the quick profile's rates reach as far beyond the knee."""

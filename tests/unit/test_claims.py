@@ -73,7 +73,7 @@ def test_drift_between_repetitions_cancels_since_they_are_paired(tmp_path: Path)
     assert finding.effect == pytest.approx(1.5, rel=0.02)
 
 
-@settings(deadline=None, max_examples=30)  # each writes two runs to the disk, and waits for it
+@settings(max_examples=30)  # each writes two runs to the disk, and waits for it
 @given(factor=st.floats(0.01, 100))
 def test_the_effect_does_not_hang_on_the_machine_s_speed(
     tmp_path_factory: pytest.TempPathFactory, factor: float
@@ -124,6 +124,10 @@ def test_at_overload_only_the_rates_that_none_could_answer_count(tmp_path: Path)
     finding = judged(saved_run(tmp_path / "b", *idle, *half), claim)
     assert finding.outcome is Outcome.CANNOT_TELL
     assert "beyond the capacity" in finding.reason
+    within = AHEAD.model_copy(update={"at": At.WITHIN_CAPACITY})
+    finding = judged(saved_run(tmp_path / "c", *idle, *half, *both), within)
+    assert (finding.effect, finding.basis) == (1.0, "1 pair: 1 rate")
+    assert "within the capacity" in judged(saved_run(tmp_path / "d", *both), within).reason
 
 
 def test_a_peak_is_the_best_of_a_repetition_at_whatever_rate(tmp_path: Path) -> None:

@@ -58,14 +58,24 @@ def test_reply_rate_has_units_legend_the_ideal_line_and_hollow_markers(tmp_path:
     assert any(_xs(line) == _ys(line) and len(_xs(line)) == 2 for line in axes.lines)
 
 
+def test_percentiles_have_a_panel_each_with_every_point(tmp_path: Path) -> None:
+    panels = FIGURES.get("percentiles")(_run(tmp_path)).axes
+    assert [axes.get_title() for axes in panels] == ["median", "90th percentile", "99th percentile"]
+    for axes, value in zip(panels, (1.0, 2.0, 3.0), strict=True):
+        points = [line for line in axes.lines if len(_xs(line)) == 1]
+        assert [_ys(line) for line in points] == [[value]] * 4
+        assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
+
+
 def test_repetitions_are_joined_through_their_mean(tmp_path: Path) -> None:
     run = saved_run(tmp_path, record(replies=100.0), record(replies=300.0, repetition=2))
     axes = FIGURES.get("reply_rate")(run).axes[0]
     assert next(_ys(line) for line in axes.lines if line.get_marker() == "None") == [200.0]
 
 
-def test_nothing_is_cut_off(tmp_path: Path) -> None:
-    figure = FIGURES.get("reply_rate")(_run(tmp_path))
+@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep"])
+def test_nothing_is_cut_off(tmp_path: Path, kind: str) -> None:
+    figure = FIGURES.get(kind)(_run(tmp_path))
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     tight = figure.get_tightbbox()

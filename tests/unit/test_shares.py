@@ -1,0 +1,53 @@
+"""Shares of the profile: sleep is taken from the waits alone, time that others took from every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testbed.analysis.shares import USER, shares_of
+from tests.unit.records import record
+
+
+def _shares(times_ms: dict[str, float], user_ms: float, cpu_ms: float, chosen: int, forced: int) -> dict[str, float]:
+    def line(times: dict[str, float], user: float, cpu: float, chosen: int, forced: int) -> dict[str, Any]:
+        return {
+            "cpu_user_us": 1e3 * user,
+            "cpu_system_us": 1e3 * (cpu - user),
+            "context_switches_voluntary": chosen,
+            "context_switches_involuntary": forced,
+            "syscalls": {name: {"calls": 1, "time_ns": 1e6 * time} for name, time in times.items()},
+        }
+
+    edges = {"server_before": line({}, 0, 0, 0, 0), "server_after": line(times_ms, user_ms, cpu_ms, chosen, forced)}
+    return shares_of(record().model_copy(update={"raw": edges}))
+
+
+def test_a_server_that_never_ran_short_of_cpu_has_its_times_as_they_are() -> None:
+    shares = _shares({"read": 30, "epoll_wait": 10}, user_ms=60, cpu_ms=100, chosen=0, forced=0)
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, USER: 60})
+
+
+def test_sleep_is_taken_from_the_waits() -> None:
+    shares = _shares({"read": 30, "epoll_wait": 510}, user_ms=60, cpu_ms=100, chosen=1000, forced=0)
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, USER: 60})
+
+
+def test_time_that_others_took_falls_on_every_call_and_not_on_the_waits_alone() -> None:
+    shares = _shares({"read": 60, "epoll_wait": 20}, user_ms=60, cpu_ms=100, chosen=0, forced=300)
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, USER: 60})
+
+
+@given(
+    times=st.dictionaries(st.sampled_from(["read", "close", "select", "epoll_wait"]), st.floats(0, 1000), max_size=4),
+    user=st.floats(0, 100),
+    chosen=st.integers(0, 1000),
+    forced=st.integers(0, 1000),
+)
+def test_shares_are_a_whole(times: dict[str, float], user: float, chosen: int, forced: int) -> None:
+    shares = _shares(times, user, 100.0, chosen, forced)
+    assert sum(shares.values()) == pytest.approx(100)
+    assert all(share >= 0 for share in shares.values())
