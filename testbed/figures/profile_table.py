@@ -6,6 +6,7 @@ import json
 from importlib.resources import files
 
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from testbed.analysis.shares import calls_in_order, shares_by_label
 from testbed.figures.base import FIGURES
@@ -33,7 +34,7 @@ def draw(run: Run) -> Figure:
     figure.set_size_inches(10.5, 0.32 * len(calls) + 1.3)
     axes.set_axis_off()
     table = axes.table(
-        rows, rowLabels=calls, colLabels=list(shares), bbox=(0, 0, 1, 1), cellLoc="center", edges="horizontal"
+        rows, rowLabels=calls, colLabels=list(shares), bbox=Bbox.unit(), cellLoc="center", edges="horizontal"
     )
     table.auto_set_font_size(value=False)
     table.set_fontsize(9)
