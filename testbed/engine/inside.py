@@ -53,17 +53,26 @@ def _small_world() -> Topology:
     return Topology(networks=(Network(name="net0"),), nodes=nodes)
 
 
-def _io_uring(lab: Lab) -> Iterator[Finding]:
+_ALLOW_IO_URING = (
+    "in compose.yaml give the server security_opt: [seccomp=images/server/seccomp.json] (testbed up --file); "
+    "else sysctl kernel.io_uring_disabled=0"
+)
+_FIXES = {"io_uring": _ALLOW_IO_URING, "epoll-ctlv": _ALLOW_IO_URING, "aio-poll": "sysctl fs.aio-max-nr=1048576"}
+"""For mechanisms that a sandbox or a setting may refuse. Others need a newer kernel."""
+
+
+def _mechanisms(lab: Lab) -> Iterator[Finding]:
+    """One finding for each mechanism that is refused, or one for all when none is."""
     done = lab.run(_SERVER, ["userver", "--list-mechs", "--probe"])
     states = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
-    state = next((text for name, text in states.items() if name.startswith("io_uring")), None)
-    if state is None:
-        yield Finding("io_uring", "warn", "the server program has no such mechanism", "testbed build")
-    elif state == "ok":
-        yield Finding("io_uring", "ok", "works inside a container")
-    else:
-        fix = "images/server/seccomp.json allows it; else update the kernel (sysctl kernel.io_uring_disabled=0)"
-        yield Finding("io_uring", "lack", f"inside a container: {state.removeprefix('unavailable: ')}", fix)
+    if not states:
+        raise ValueError(f"userver lists no mechanisms: {done.stderr.strip() or 'no output'}")
+    refused = {name: text.removeprefix("unavailable: ") for name, text in states.items() if text != "ok"}
+    for name, reason in refused.items():
+        what = f"inside a container: {reason}; scenarios skip it"
+        yield Finding(f"mechanism {name}", "lack", what, _FIXES.get(name, "a newer kernel"))
+    if not refused:
+        yield Finding("mechanisms", "ok", f"all {len(states)} work inside a container: {', '.join(states)}")
 
 
 def _packet_socket(lab: Lab) -> Iterator[Finding]:
@@ -86,7 +95,7 @@ def _nofile(lab: Lab) -> Iterator[Finding]:
 
 
 _PROBES: dict[str, Callable[[Lab], Iterator[Finding]]] = {
-    "io_uring": _io_uring,
+    "mechanisms": _mechanisms,
     "AF_PACKET": _packet_socket,
     "nofile": _nofile,
 }

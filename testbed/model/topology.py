@@ -28,6 +28,7 @@ class Node(Value):
     client its own routed prefix of emulated hosts of that length (None: no emulated hosts). ``nofile`` is a limit of
     descriptors, None for the engine's own hard limit. ``shares_network_of`` puts the node into another node's
     network namespace (it then has no networks of its own). ``links`` shapes its interfaces: network → both directions.
+    ``seccomp`` is the file of a seccomp profile, "unconfined" for none, or None for the engine's own.
     """
 
     name: str = Field(pattern=NODE_NAME)
@@ -46,6 +47,7 @@ class Node(Value):
     nofile: int | None = Field(default=None, ge=64)
     emulated_prefix_length: int | None = Field(default=None, ge=8, le=30)
     shares_network_of: str | None = None
+    seccomp: str | None = None
     links: dict[str, LinkShape] = {}
 
 

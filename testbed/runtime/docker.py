@@ -29,6 +29,7 @@ from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.docker_engine import connect, explained, faults
 from testbed.runtime.docker_images import ensure_image, image_tag, program_images
 from testbed.runtime.docker_process import DockerProcess, run_program
+from testbed.runtime.docker_seccomp import seccomp_option
 from testbed.topology.host import host_routes
 
 _LAB, _NODE, _NETWORK, _ROLE = "testbed.lab", "testbed.node", "testbed.network", "testbed.role"
@@ -274,6 +275,7 @@ class DockerRuntime:
             sysctls=dict(own.sysctls) if not shared else None,
             cpuset_cpus=node.cpuset,
             ulimits=limit,
+            security_opt=seccomp_option(node.name, own.seccomp),
             init=True,  # reaps what programs leave behind when they end
         )
 

@@ -253,6 +253,10 @@ def check_node(placed: PlacedNode, programs: Path) -> None:
             )
     for key in node.sysctls:
         _setting_path(node.name, key)
+    if node.seccomp not in (None, "unconfined"):
+        raise UsageError(
+            f"node {node.name!r}: seccomp profiles need the docker runtime; without an engine none applies"
+        )
     _limit(node.nofile)
     if not programs.is_dir():
         raise EnvironmentLack(f"the programs are not built: there is no {programs}", "make -C images")

@@ -64,6 +64,13 @@ def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _seccomp(value: Any) -> Any:
+    """Compose's list of security options: the seccomp profile is the only one that has a place here."""
+    if not isinstance(value, list) or len(value) != 1 or not str(value[0]).startswith("seccomp="):
+        raise ValueError(f"one entry, seccomp=FILE or seccomp=unconfined, not {value!r}")
+    return str(value[0]).removeprefix("seccomp=")
+
+
 def _empty(value: Any) -> Any:
     return {} if value is None else value
 
@@ -109,6 +116,7 @@ class _Service(Value):
     read_only: bool = False
     cpuset: Annotated[str | None, BeforeValidator(_scalar)] = None
     ulimits: _Limits = _Limits()
+    security_opt: Annotated[str | None, BeforeValidator(_seccomp)] = None
     extension: _ServiceExtension = Field(default=_ServiceExtension(), alias="x-testbed")
 
     def node(self, name: str) -> dict[str, Any]:
@@ -131,6 +139,7 @@ class _Service(Value):
             "nofile": nofile.hard if isinstance(nofile, _FileLimit) else nofile,
             "emulated_prefix_length": self.extension.emulated_prefix_length,
             "shares_network_of": self.network_mode.removeprefix("service:") if self.network_mode else None,
+            "seccomp": self.security_opt,
         }
 
 
@@ -180,7 +189,15 @@ def load_compose(path: Path) -> Topology:
         raise InputError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(str(path), "is not UTF-8 text") from None
-    return parse_compose(text, path.name)
+    topology = parse_compose(text, path.name)
+    return topology.model_copy(update={"nodes": tuple(_beside(path, node) for node in topology.nodes)})
+
+
+def _beside(path: Path, node: Node) -> Node:
+    """The node with the path of its seccomp profile taken from the compose file's folder."""
+    if node.seccomp in (None, "unconfined"):
+        return node
+    return node.model_copy(update={"seccomp": str(path.parent / str(node.seccomp))})
 
 
 def parse_compose(text: str, where: str) -> Topology:

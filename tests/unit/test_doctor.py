@@ -32,7 +32,7 @@ def prints(*lines: str, status: int = 0, stderr: str = "") -> Script:
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRuntime:
     """A machine in good health: the engine is the one in memory, the kernel can do all."""
     monkeypatch.setenv("TESTBED_STATE_DIR", str(tmp_path / "testbed"))
-    runtime = FakeRuntime({"userver": prints("select ok", "io_uring-poll ok"), "perl": prints(), "sh": prints("20000")})
+    runtime = FakeRuntime({"userver": prints("select ok", "io_uring ok"), "perl": prints(), "sh": prints("20000")})
     use(monkeypatch, lambda name: runtime)
     for name in ("netem", "token_bucket", "packet_queue"):
         monkeypatch.setattr(kernel, name, lambda: Trial(True, ""))
@@ -116,18 +116,22 @@ def test_a_probe_that_fails_hides_no_other(world: FakeRuntime, monkeypatch: pyte
     found = findings()
     assert (found["br_netfilter"].state, found["nofile"].state) == ("warn", "warn")
     assert "no entry" in found["br_netfilter"].what
-    assert (found["congestion control"].state, found["AF_PACKET"].state, found["io_uring"].state) == ("ok",) * 3
+    assert (found["congestion control"].state, found["AF_PACKET"].state, found["mechanisms"].state) == ("ok",) * 3
 
 
 def test_what_a_container_may_not_do_is_told(world: FakeRuntime) -> None:
     world.programs["perl"] = prints(status=1, stderr="Operation not permitted\n")
-    world.programs["userver"] = prints("select ok", "io_uring-poll unavailable: Operation not permitted")
+    world.programs["userver"] = prints("select ok", "epoll-ctlv unavailable: refused", "io_uring unavailable: EPERM")
     world.programs["sh"] = prints("1024")
     found = findings()
     assert found["AF_PACKET"].blocks
     assert "Operation not permitted" in found["AF_PACKET"].what
-    assert (found["io_uring"].state, found["io_uring"].blocks) == ("lack", False)
-    assert "seccomp" in found["io_uring"].fix
+    for name, reason in (("epoll-ctlv", "refused"), ("io_uring", "EPERM")):
+        finding = found[f"mechanism {name}"]
+        assert (finding.state, finding.blocks) == ("lack", False)
+        assert reason in finding.what
+        assert "seccomp" in finding.fix
+    assert "mechanisms" not in found
     assert "1024 descriptors" in found["nofile"].what
 
 
@@ -136,7 +140,7 @@ def test_containers_that_do_not_start_do_not_hide_the_rest(world: FakeRuntime) -
     found = findings()
     assert found["container"].state == "lack"
     assert "no image testbed/server" in found["container"].what
-    assert "io_uring" not in found
+    assert "mechanisms" not in found
     assert found["steal"].state == "ok"
     assert world.made() == []
 

@@ -82,6 +82,7 @@ def test_every_supported_key_arrives() -> None:
         read_only: true
         cpuset: 1
         ulimits: {nofile: {soft: 100, hard: 200}}
+        security_opt: [seccomp=own.json]
         x-testbed: {role: server, emulated_prefix_length: 20}
       b:
         image: own
@@ -101,6 +102,7 @@ def test_every_supported_key_arrives() -> None:
     assert first.sysctls == {"net.core.somaxconn": "4096"}
     assert (first.cap_add, first.cap_drop, first.tmpfs) == (("NET_RAW",), ("ALL",), ("/tmp",))
     assert (first.read_only, first.cpuset, first.nofile, first.emulated_prefix_length) == (True, "1", 200, 20)
+    assert (first.seccomp, second.seccomp) == ("own.json", None)
     assert (second.shares_network_of, second.networks, second.command) == ("a", (), ("sleep", "5"))
     assert [network.subnet for network in world.networks] == ["10.9.0.0/24", None]
 
@@ -122,6 +124,8 @@ def test_a_merge_may_override_what_it_merges() -> None:
         (with_service("x-testbed: {role: boss}"), "services.web.x-testbed.role: "),
         (with_service("x-testbed: {emulated_prefix_length: 31}"), "services.web: emulated_prefix_length: "),
         (with_service("build: {context: ., dockerfile: Dockerfile}"), "services.web.build.context: "),
+        (with_service("security_opt: [apparmor=mine]"), "services.web.security_opt: one entry, seccomp=FILE"),
+        (with_service("security_opt: seccomp=a"), "services.web.security_opt: one entry, seccomp=FILE"),
         (with_service("network_mode: host"), "services.web.network_mode: "),
         (with_service('command: "echo \'open"'), "services.web.command: cannot be split into words"),
         (with_service("environment: [A]"), "services.web.environment: each item is KEY=VALUE"),
@@ -155,6 +159,14 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="is not UTF-8 text"):
         load_compose(path)
+
+
+def test_a_seccomp_profile_stands_beside_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text(with_service("security_opt: [seccomp=own.json]"))
+    assert load_compose(path).nodes[0].seccomp == str(tmp_path / "own.json")
+    path.write_text(with_service("security_opt: [seccomp=unconfined]"))
+    assert load_compose(path).nodes[0].seccomp == "unconfined"
 
 
 def test_the_default_file_is_the_one_at_the_root() -> None:
