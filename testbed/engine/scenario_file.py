@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from testbed.errors import InputError
 from testbed.model.scenario import AUTO, Profile, Scenario
-from testbed.model.server import Userver
+from testbed.model.server import Server, Userver
 from testbed.model.value import first_problem
 
 
@@ -75,6 +75,9 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
         base = next((server.model_dump() for server in scenario.servers if isinstance(server, Userver)), {})
         servers = tuple(Userver.checked(where, {**base, "mechanism": name}) for name in names)
         return _checked(scenario, {"servers": servers}, where)
+    if key in ("accept_limit", "backlog"):
+        servers = tuple(_with_limit(server, key, value, where) for server in scenario.servers)
+        return _checked(scenario, {"servers": servers}, where)
     if key.startswith("workload."):
         field = key.removeprefix("workload.")
         workload = type(scenario.workload).checked(where, {**scenario.workload.model_dump(), field: value})
@@ -87,9 +90,16 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
         return _checked(scenario, {"profiles": {**scenario.profiles, profile: Profile.checked(where, data)}}, where)
     allowed = [name for name in Scenario.model_fields if name not in ("profiles", "servers", "workload")]
     if key not in allowed:
-        known = ", ".join(["mechanisms", "workload.…", *allowed, *Profile.model_fields])
+        known = ", ".join(["mechanisms", "accept_limit", "backlog", "workload.…", *allowed, *Profile.model_fields])
         raise InputError(where, f"unknown setting {key!r}: one of {known}")
     return _checked(scenario, {key: value}, where)
+
+
+def _with_limit(server: Server, key: str, value: Any, where: str) -> Server:
+    """Every µserver gets the limit ("inf": none); other people's servers have their own."""
+    if not isinstance(server, Userver):
+        return server
+    return Userver.checked(where, {**server.model_dump(), key: None if value == "inf" else value})
 
 
 def _checked(scenario: Scenario, change: dict[str, Any], where: str) -> Scenario:

@@ -8,7 +8,7 @@ from testbed.engine.lab import Lab
 from testbed.engine.point import observe
 from testbed.engine.recording import record_of
 from testbed.engine.sweep import Point
-from testbed.engine.under_test.base import DOCUMENT_ROOT
+from testbed.engine.under_test.base import KINDS
 from testbed.model.record import Record
 from testbed.model.scenario import Profile, Scenario
 from testbed.model.server import mechanisms
@@ -33,7 +33,7 @@ def main() -> list[Outcome]:
     rates: dict[bool, list[float]] = {True: [], False: []}
     with Lab(name="bench-fast", fast=True) as fast, Lab(name="bench-plain", fast=False) as plain:
         for lab in (fast, plain):
-            lab.put_files(lab.server.name, DOCUMENT_ROOT, _SCENARIO.workload.documents())
+            KINDS.get("userver").prepare(lab, _SCENARIO, _SCENARIO.servers)
         for index in range(_PAIRS):
             for lab in (fast, plain):
                 record = _measure(lab, index)

@@ -8,7 +8,7 @@ from testbed.engine.lab import Lab
 from testbed.engine.point import observe
 from testbed.engine.recording import record_of
 from testbed.engine.sweep import Point
-from testbed.engine.under_test.base import DOCUMENT_ROOT
+from testbed.engine.under_test.base import KINDS
 from testbed.model.profiles import PROFILES
 from testbed.model.scenario import Profile, Scenario
 from testbed.model.server import Userver
@@ -34,7 +34,7 @@ def main() -> list[Outcome]:
     )
     costs: dict[bool, list[float]] = {True: [], False: []}
     with Lab(name="bench-profile") as lab:
-        lab.put_files(lab.server.name, DOCUMENT_ROOT, scenario.workload.documents())
+        KINDS.get("userver").prepare(lab, scenario, scenario.servers)
         for turn in range(_PAIRS):
             for server in (profiled, plain):
                 point = Point(server, _RATE, 0, turn + 1)

@@ -33,11 +33,14 @@ class World:
     lateness_ns: int = 5
     errors: dict[str, int] = field(default_factory=dict)
     fail_servers: int = 0
+    cached_files: int = 1
+    root_bytes: int = 1_000_000
     commands: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def lab(self) -> Lab:
         """A lab that is not up yet, in a runtime with these programs."""
         programs = {"userver": self._server, "loadgen": self._client, "idleconn": self._idle, "cat": self._cat}
+        programs |= {"df": self._df, "sh": lambda call: iter(())}
         return Lab(name="scripted", runtime=FakeRuntime(programs))
 
     def _note(self, call: Call) -> None:
@@ -55,7 +58,7 @@ class World:
             yield json.dumps({"type": "error", "message": "cannot bind"})
             return
         counters = {"replies": 0, "cpu_user_us": 0, "cpu_system_us": 0}
-        yield json.dumps({"type": "ready"})
+        yield json.dumps({"type": "ready", "cached_files": self.cached_files, "cached_bytes": 1})
         while "TERM" not in call.signals:
             if "USR1" in call.signals:
                 call.signals.remove("USR1")
@@ -92,6 +95,10 @@ class World:
             "cpu_us": 10,
         }
         yield json.dumps({"type": "summary", "window": window, "engine_counters": COUNTERS})
+
+    def _df(self, call: Call) -> Iterator[str]:
+        yield "1B-blocks"
+        yield f" {self.root_bytes}"
 
     def _cat(self, call: Call) -> Iterator[str]:
         yield "  sl  local_address rem_address   st"

@@ -17,6 +17,7 @@ from testbed.errors import RunError, UsageError
 from testbed.model.claim import Outcome, compared
 from testbed.model.record import Verdict
 from testbed.model.scenario import Profile, Scenario
+from testbed.workload.specweb99 import SpecWeb99
 from tests.unit.records import SCENARIO
 from tests.unit.scripted_world import World
 
@@ -76,7 +77,7 @@ def test_the_programs_are_told_what_the_scenario_says(world: World, lab: Lab, tm
     seeds = [c[c.index("--seed") + 1] for node, c in world.commands if node.startswith("client")]
     assert len(set(seeds)) == 16  # eight clients at two rates; both servers face the same arrivals
     documents = lab.runtime.files("scripted", "server")  # type: ignore[attr-defined]  # the fake's own
-    assert documents == {"/srv/1.bin": b"x"}
+    assert documents["/srv/1.bin"] == b"x"
 
 
 def test_idle_populations_are_swept_over(world: World, lab: Lab, tmp_path: Path) -> None:
@@ -137,6 +138,21 @@ def test_a_failed_point_is_named_the_others_stand_and_resume_runs_it(world: Worl
     assert done.folder == folder
     assert len(done.records) == 4
     assert sum(node == "server" for node, _ in world.commands[before:]) == 1
+
+
+def test_a_file_set_that_is_not_all_in_the_cache_is_not_measured(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.cached_files = 0
+    with pytest.raises(RunError, match="the server caches 0 files of 1 bytes; the workload has 1 of 1"):
+        run(scenario(), lab, results=tmp_path)
+
+
+def test_a_file_set_larger_than_the_memory_for_it_is_refused_with_both_sizes(
+    world: World, lab: Lab, tmp_path: Path
+) -> None:
+    world.root_bytes = 4_000_000
+    said = r"files need 5 MB, and /srv of server holds 4 MB: take a smaller set, or give its tmpfs more \(size= in"
+    with pytest.raises(UsageError, match=said):
+        run(scenario(workload=SpecWeb99(directories=1)), lab, results=tmp_path)
 
 
 def test_a_broken_world_is_given_up_on(world: World, lab: Lab, tmp_path: Path) -> None:

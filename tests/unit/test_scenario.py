@@ -60,6 +60,9 @@ def test_settings_change_scenario_profile_workload_and_servers() -> None:
     assert scenario.profiles["laptop"] == SCENARIO.profiles["laptop"]
     assert scenario.workload.name == "one-file-100-bytes"
     assert [server.label for server in scenario.servers] == ["poll"]
+    limited = changed(SCENARIO, ["accept_limit=10", "backlog=4096"], "quick")
+    assert {(server.accept_limit, server.backlog) for server in limited.servers} == {(10, 4096)}
+    assert changed(limited, ["accept_limit=inf"], "quick").servers[0].accept_limit is None
     assert changed(SCENARIO, ["rates_per_s=700"], "quick").profiles["quick"].rates_per_s == (700,)
 
 
@@ -71,6 +74,9 @@ def test_settings_change_scenario_profile_workload_and_servers() -> None:
         ("rates_per_s=fast", "valid number"),
         ("idle_connections=-1", "greater than or equal to 0"),
         ("idle_connections=[1, 1]", "none twice"),
+        ("accept_limit=0", "accept_limit: Input should be greater than or equal to 1, not 0"),
+        ("accept_limit=many", "accept_limit: Input should be a valid integer"),
+        ("backlog=0", "backlog: Input should be greater than or equal to 1"),
         ("nonsense=1", "unknown setting 'nonsense': one of"),
         ("window_s", "must be key=value"),
         ("window_s=[", "is no value"),

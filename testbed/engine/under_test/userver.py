@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
+from testbed.engine.documents import FileSet, place_documents
 from testbed.engine.lab import Lab
 from testbed.engine.program import Line, Program
 from testbed.engine.under_test.base import DOCUMENT_ROOT, KINDS, PORT, Running, Usage
-from testbed.errors import RunError, UsageError
+from testbed.errors import ProgramError, RunError, UsageError
 from testbed.model.scenario import Scenario
 from testbed.model.server import Server, Userver
 
@@ -37,6 +38,9 @@ class _Running:
 class UserverKind:
     """See ``Kind``."""
 
+    def __init__(self) -> None:
+        self._file_sets: dict[str, FileSet] = {}  # by lab, from prepare() to clean_up()
+
     def unavailable(self, lab: Lab, servers: tuple[Server, ...]) -> dict[str, str]:
         """Mechanisms that the program itself says the kernel or the engine's seccomp profile refuses."""
         done = lab.run(lab.server.name, ["userver", "--list-mechs", "--probe"])
@@ -53,10 +57,12 @@ class UserverKind:
 
     def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
         """Put the workload's documents into the server node."""
-        lab.put_files(lab.server.name, DOCUMENT_ROOT, scenario.workload.documents())
+        documents = scenario.workload.documents()
+        self._file_sets[lab.name] = place_documents(lab, lab.server.name, DOCUMENT_ROOT, documents)
 
     def clean_up(self, lab: Lab, servers: tuple[Server, ...]) -> None:
-        """Nothing was added to the lab."""
+        """The documents stay for the next run."""
+        self._file_sets.pop(lab.name, None)
 
     @contextmanager
     def start(self, lab: Lab, scenario: Scenario, server: Server) -> Iterator[Running]:
@@ -71,8 +77,18 @@ class UserverKind:
         if own.profile:
             command.append("--profile")
         with Program(lab, lab.server.name, command) as program:
-            program.expect("ready", _TIMEOUT_S)
+            _check_cached(program.expect("ready", _TIMEOUT_S), self._file_sets[lab.name])
             yield _Running(program)
+
+
+def _check_cached(ready: Line, expected: FileSet) -> None:
+    """Raises ProgramError unless the whole file set is in the server's cache: else disks would be measured."""
+    cached = FileSet(int(ready["cached_files"]), int(ready["cached_bytes"]))
+    if cached != expected:
+        raise ProgramError(
+            f"the server caches {cached.files} files of {cached.bytes} bytes; "
+            f"the workload has {expected.files} of {expected.bytes}"
+        )
 
 
 KINDS.register("userver", UserverKind())
