@@ -37,6 +37,7 @@ needs_test() {
     command -v iptables-legacy >/dev/null || echo iptables
     command -v tcpdump >/dev/null || echo tcpdump
     command -v curl >/dev/null || echo curl
+    command -v strace >/dev/null || echo strace
     # A kernel with netem for the tests, whatever this machine's own has. Only Debian has it, for x86 only.
     if [ "$(uname -m)" = x86_64 ] && grep -qs '^ID=debian$' /etc/os-release; then
         command -v linux.uml >/dev/null || echo user-mode-linux

@@ -32,6 +32,7 @@ static struct {
     unsigned descriptors;
     int highest;
     int signal;
+    pid_t owner;
     sigset_t waited;
     uint64_t epoch;        /* how often the queue was seen empty, from 1 */
     struct event *pending; /* fetched, but not yet handed out */
@@ -48,6 +49,7 @@ static int rtsig_open(unsigned descriptors)
     queue.polled = calloc(descriptors, sizeof *queue.polled);
     queue.descriptors = descriptors;
     queue.signal = SIGRTMIN + 1;
+    queue.owner = getpid(); /* a system call each time, which would not be counted */
     queue.highest = -1;
     queue.epoch = 1;
     sigemptyset(&queue.waited);
@@ -143,7 +145,7 @@ static int rtsig_add(struct identity who, unsigned interest)
     slot->listener = interest & EVENT_LISTENER;
     if (who.descriptor > queue.highest)
         queue.highest = who.descriptor;
-    if (counted_fcntl(who.descriptor, F_SETOWN, getpid()) < 0 || counted_fcntl(who.descriptor, F_SETSIG, queue.signal) < 0 ||
+    if (counted_fcntl(who.descriptor, F_SETOWN, queue.owner) < 0 || counted_fcntl(who.descriptor, F_SETSIG, queue.signal) < 0 ||
         counted_fcntl(who.descriptor, F_SETFL, O_NONBLOCK | O_ASYNC) < 0) {
         slot->registered = false;
         return -1;
