@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -124,7 +125,12 @@ def run(
     observer.run_started(folder, len(todo))
     for label, reason in skipped.items():
         observer.server_skipped(label, reason)
-    _measure_all(folder, todo, scenario, chosen, lab, seed, observer, links)
+    try:
+        _measure_all(folder, todo, scenario, chosen, lab, seed, observer, links)
+    except UsageError:
+        if resume is None and not read_run(folder).records:
+            shutil.rmtree(folder)  # refused before the first point: nothing is left half-made
+        raise
     return read_run(folder)
 
 

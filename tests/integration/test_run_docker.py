@@ -184,6 +184,38 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_set_larger_than_the_memory_given_is_one_line(lab: str, tmp_path: Path) -> None:
+    world = tmp_path / "compose.yaml"
+    world.write_text((ROOT / "compose.yaml").read_text().replace("[/tmp, /srv]", "[/tmp, '/srv:size=4m']"))
+    one = ("--set", "workload.directories=1", "--file", world, "--lab", lab, "--results", tmp_path)
+    done = cli("run", ROOT / "scenarios" / "figure_2.py", *one)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "testbed: the workload's files need 5 MB, and /srv of server holds 4 MB: "
+        "take a smaller set, or give its tmpfs more (size= in compose.yaml)"
+    )
+    assert labelled(lab) == []
+
+
+def test_the_files_are_made_once_per_lab(lab: str, tmp_path: Path) -> None:
+    """A second run finds them; another workload's set replaces them and leaves nothing of them."""
+    assert cli("up", "--lab", lab).returncode == 0
+    load = ("--set", "mechanisms=epoll-lt", "--set", "rates_per_s=300", *SHORT, "--lab", lab, "--results", tmp_path)
+
+    def made() -> str:
+        listing = "find /srv -type f -printf '%P %C@ %s\\n' | sort | sha256sum; find /srv -type f | wc -l"
+        return cli("exec", "--lab", lab, "server", "sh", "-c", listing).stdout
+
+    seen = []
+    for scenario in ("figure_2", "figure_4", "figure_1"):
+        done = cli("run", ROOT / "scenarios" / f"{scenario}.py", *load)
+        assert done.returncode == 0, done.stderr
+        seen.append(made())
+    assert seen[0] == seen[1]
+    assert seen[0].split()[-1] == "288"
+    assert seen[2].split()[-1] == "1"
+
+
 @pytest.mark.parametrize("text", ["", "SCENARIO = 1"])
 def test_a_file_without_a_scenario_is_one_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mine.py"

@@ -153,6 +153,7 @@ def test_a_file_set_larger_than_the_memory_for_it_is_refused_with_both_sizes(
     said = r"files need 5 MB, and /srv of server holds 4 MB: take a smaller set, or give its tmpfs more \(size= in"
     with pytest.raises(UsageError, match=said):
         run(scenario(workload=SpecWeb99(directories=1)), lab, results=tmp_path)
+    assert list((tmp_path / "example").iterdir()) == []
 
 
 def test_a_broken_world_is_given_up_on(world: World, lab: Lab, tmp_path: Path) -> None:
