@@ -81,14 +81,22 @@ void accounting_write_calls(struct json *json)
 
 void accounting_record_wait(int events)
 {
+#ifndef ACCOUNTING_OFF
     accounting.waits++;
     accounting.events += (uint64_t)events;
     histogram_record(&events_per_wait, (uint64_t)events);
+#else
+    (void)events;
+#endif
 }
 
 void accounting_record_accept_phase(uint64_t accepted)
 {
+#ifndef ACCOUNTING_OFF
     histogram_record(&accepts_per_phase, accepted);
+#else
+    (void)accepted;
+#endif
 }
 
 void accounting_write_histograms(struct json *json)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from testbed.cli import _options, _progress
-from testbed.engine.crosscheck import RATES_PER_S, Row, crosscheck, differences
+from testbed.engine.crosscheck import ROUNDS, Comparison, Row, compare, crosscheck
 from testbed.engine.lab import Lab
+from testbed.errors import RunError
 
 
 @click.command("crosscheck")
@@ -20,21 +21,34 @@ def command(lab_name: str, runtime: str, as_json: bool) -> None:
         lab = Lab.attach(lab_name, runtime) if standing else Lab(name=lab_name, runtime=runtime, progress=progress)
         with lab:
             rows = crosscheck(lab, lambda row: None if as_json else _print(row))
-    found = differences(rows)
+    found = compare(rows)
     if as_json:
-        _options.print_json({"rows": [row.model_dump(mode="json") for row in rows], "differences": found})
-        return
-    click.echo(
-        f"rates {', '.join(map(str, RATES_PER_S))} requests/s; counts and response times agree"
-        if not found
-        else "differences:"
-    )
-    for line in found:
-        click.echo(f"  {line}")
+        data = [{**each.model_dump(mode="json"), "agrees": each.agrees} for each in found]
+        _options.print_json({"rows": [row.model_dump(mode="json") for row in rows], "comparisons": data})
+    else:
+        click.echo(f"against httperf, medians of {ROUNDS} rounds:")
+        for each in found:
+            click.echo(f"  {_load(each)} {each.tool:23} {_told(each)}")
+    differing = sum(not each.agrees for each in found)
+    if differing:
+        raise RunError(f"{differing} of {len(found)} comparisons with httperf differ without a measured cause")
+
+
+def _load(what: Row | Comparison) -> str:
+    return f"{what.workload} at {what.rate_per_s:g}/s".ljust(36)
+
+
+def _told(comparison: Comparison) -> str:
+    """One line: counts, response time, and what explains its difference."""
+    counts = f"DIFFERENT: {comparison.counts}" if comparison.counts else "counts equal"
+    times = f"response {comparison.ratio:.2f} × ({comparison.difference_ms:+.3f} ms)"
+    if comparison.close:
+        return f"{counts}, {times}"
+    own = f"sleeping tools spend {comparison.own_ms:.3f} ms of CPU a reply, within what they time; httperf polls"
+    return f"{counts}, {times}, {'explained' if comparison.explained else 'NOT explained'}: {own}"
 
 
 def _print(row: Row) -> None:
     errors = ", ".join(f"{count} {name}" for name, count in row.errors.model_dump().items() if count) or "none"
-    load = f"{row.workload} at {row.rate_per_s:g}/s"
     counts = f"connections {row.connections:5}  replies {row.replies:5}  errors {errors}"
-    click.echo(f"{load:36} {row.tool:23} {counts}  response {row.response_ms:.3f} ms  own CPU {row.cpu_share:.0%}")
+    click.echo(f"{_load(row)} {row.tool:23} {counts}  response {row.response_ms:.3f} ms  own CPU {row.cpu_share:.0%}")

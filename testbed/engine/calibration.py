@@ -25,7 +25,7 @@ _HALVINGS = 3
 """After the doubling, the knee lies between two rates; each trial halves the gap: to an eighth of it in the end."""
 
 _TRIAL = Profile(rates_per_s=(_FIRST_RATE,), warm_up_s=0.2, window_s=0.5, client_timeout_s=0.5)
-_AROUND = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.5, 2.0)
+SHARES = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.5, 2.0)
 """Of the highest knee: the straight part, the bend, and well past it. Lower knees get the rates beside themselves."""
 
 _BESIDE = (0.9, 1.1)
@@ -47,7 +47,7 @@ def find_rates(lab: Lab, scenario: Scenario, seed: int, tell: Callable[[str], No
 def around(knees: list[float]) -> tuple[float, ...]:
     """Rates around knees: spread over the highest, two beside each of the others; none within 4 % of another."""
     highest = max(knees)
-    wanted = [highest * share for share in _AROUND]
+    wanted = [highest * share for share in SHARES]
     wanted += [knee * share for knee in knees if knee < highest for share in _BESIDE]
     rates: list[float] = []
     for rate in sorted(wanted):

@@ -76,8 +76,8 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
         servers = tuple(Userver.checked(where, {**base, "mechanism": name}) for name in names)
         return _checked(scenario, {"servers": servers}, where)
     if key in ("accept_limit", "backlog"):
-        servers = tuple(_with_limit(server, key, value, where) for server in scenario.servers)
-        return _checked(scenario, {"servers": servers}, where)
+        limited = tuple(_with_limit(server, key, value, where) for server in scenario.servers)
+        return _checked(scenario, {"servers": limited}, where)
     if key.startswith("workload."):
         field = key.removeprefix("workload.")
         workload = type(scenario.workload).checked(where, {**scenario.workload.model_dump(), field: value})

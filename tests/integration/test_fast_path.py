@@ -149,6 +149,17 @@ def test_the_switch_says_nothing_of_its_own_and_the_host_keeps_its_ipv6(local: D
         assert setting.read_text() == before
 
 
+def test_frames_in_the_switch_do_not_walk_iptables_and_the_hosts_own_setting_stays(local: DockerRuntime) -> None:
+    setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not setting.exists():
+        pytest.skip("br_netfilter is not loaded")
+    before = setting.read_text()
+    with lab_of(local):
+        inner = ["ip", "netns", "exec", switch.switch_name(LAB), "cat", str(setting)]
+        assert subprocess.run(inner, capture_output=True, text=True, check=True).stdout == "0\n"
+        assert setting.read_text() == before
+
+
 def test_without_it_frames_pass_the_engines_bridges_and_routes_are_there_all_the_same(local: DockerRuntime) -> None:
     with lab_of(local, fast=False) as lab, answering(lab):
         assert (lab.paths.switched, lab.paths.steered) == (False, False)

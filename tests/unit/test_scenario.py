@@ -10,6 +10,7 @@ import pytest
 from testbed.engine.scenario_file import changed, load_scenario
 from testbed.errors import InputError
 from testbed.model.scenario import Profile
+from testbed.model.server import Userver
 from tests.unit.records import SCENARIO
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.py"))
@@ -61,8 +62,8 @@ def test_settings_change_scenario_profile_workload_and_servers() -> None:
     assert scenario.workload.name == "one-file-100-bytes"
     assert [server.label for server in scenario.servers] == ["poll"]
     limited = changed(SCENARIO, ["accept_limit=10", "backlog=4096"], "quick")
-    assert {(server.accept_limit, server.backlog) for server in limited.servers} == {(10, 4096)}
-    assert changed(limited, ["accept_limit=inf"], "quick").servers[0].accept_limit is None
+    assert set(limited.servers) == {Userver(mechanism=m, accept_limit=10, backlog=4096) for m in ("select", "epoll-lt")}
+    assert changed(limited, ["accept_limit=inf", "backlog=128"], "quick").servers == SCENARIO.servers
     assert changed(SCENARIO, ["rates_per_s=700"], "quick").profiles["quick"].rates_per_s == (700,)
 
 
