@@ -12,16 +12,9 @@ from testbed.model.record import Errors
 
 def row(tool: str, **changes: Any) -> Row:
     """What httperf would see at 100/s: it polls, so its CPU time explains nothing."""
-    seen = {
-        "rate_per_s": 100,
-        "connections": 200,
-        "replies": 200,
-        "errors": Errors(),
-        "response_ms": 0.30,
-        "cpu_share": 0.99,
-        "cpu_ms": 9,
-    }
-    return Row(workload="one-byte", tool=tool, **{**seen, **changes})
+    counts = {"connections": 200, "replies": 200, "errors": Errors()}
+    times = {"response_ms": 0.30, "cpu_share": 0.99, "cpu_ms": 9}
+    return Row(workload="one-byte", tool=tool, **{"rate_per_s": 100, **counts, **times, **changes})
 
 
 def compared(*rounds: dict[str, Any], original: dict[str, Any] | None = None) -> Comparison:
