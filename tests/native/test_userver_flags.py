@@ -105,7 +105,13 @@ def test_a_mechanism_is_one_file(docroot: Path) -> None:
     folder = Path(__file__).parent / "mechanisms"
     binary = str(userver_process.build(sanitize=True, extra=folder, name="extra"))
     done = subprocess.run([binary, "--list-mechs"], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {*userver_process.mechanism_names(), "one-event", "stale", "incomplete"}
+    assert set(done.stdout.split()) == {
+        *userver_process.mechanism_names(),
+        "one-event",
+        "stale",
+        "incomplete",
+        "io_uring-multishot",
+    }
     with userver_process.start("one-event", docroot=docroot, binary=Path(binary)) as server:
         with Peer(server.host, server.port) as peer:
             peer.get("/1.bin")
