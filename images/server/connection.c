@@ -266,6 +266,11 @@ int connection_start(int descriptor)
         errno = EMFILE;
         return -1;
     }
+    if (connection->state != CONNECTION_FREE) {
+        /* The mechanism closed it behind its last reply; the word of that stands behind this event, and will be stale. */
+        accounting.replies++;
+        end(connection, BY_SERVER);
+    }
     unsigned interest = mechanism->fixed_interest ? EVENT_READ | EVENT_WRITE : EVENT_READ;
     connection->state = CONNECTION_READING;
     connection->interest = (uint8_t)interest;
@@ -329,7 +334,8 @@ static void go_on(struct connection *connection)
     if (connection->state == CONNECTION_WRITING) {
         connection->parts[0] = (struct iovec){(void *)reply->head, reply->head_length};
         connection->parts[1] = (struct iovec){(void *)(cache_bytes() + reply->body_offset), reply->body_length};
-        result = mechanism->send(connection_identity(connection), connection->parts, reply->body_length ? 2 : 1);
+        bool last = connection->close_after && !connection->drain_after;
+        result = mechanism->send(connection_identity(connection), connection->parts, reply->body_length ? 2 : 1, last);
     } else if (connection->peer_finished) {
         end(connection, BY_PEER);
     } else if (connection->held) {

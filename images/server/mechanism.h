@@ -76,12 +76,13 @@ struct mechanism {
      * accept(): from now on accepts connections by itself, each reported as ACCEPTED, until del().
      * recv(): from now on receives by itself; each piece is reported as RECEIVED, until 0, an error, hold() or del().
      * hold(), optional: stops receiving until the next recv(); what is on its way is still reported.
-     * send(): sends all the parts; array and contents stay valid until SENT is reported, and contents for ever.
+     * send(): sends all the parts; array and contents stay valid until SENT is reported, and contents for ever. `last`:
+     * the connection ends with them, so a mechanism with finish() may close the descriptor by itself once all are out.
      * finish(), optional: del() and close() of the descriptor in one, without a system call of its own. */
     int (*accept)(struct identity listener);
     int (*recv)(struct identity who);
     int (*hold)(struct identity who);
-    int (*send)(struct identity who, const struct iovec *parts, int count);
+    int (*send)(struct identity who, const struct iovec *parts, int count, bool last);
     int (*finish)(struct identity who);
 };
 

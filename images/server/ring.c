@@ -105,10 +105,15 @@ void ring_close(struct ring *ring)
     close(ring->descriptor);
 }
 
+unsigned ring_room(const struct ring *ring)
+{
+    return ring->sq_size - (*ring->sq_tail - __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE));
+}
+
 struct io_uring_sqe *ring_queue(struct ring *ring)
 {
     unsigned tail = *ring->sq_tail; /* only this side writes it */
-    if (tail - __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE) == ring->sq_size)
+    if (ring_room(ring) == 0)
         return NULL;
     struct io_uring_sqe *entry = &ring->sqes[tail & ring->sq_mask];
     memset(entry, 0, sizeof *entry);

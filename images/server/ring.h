@@ -43,6 +43,9 @@ const char *ring_probe(const uint8_t *operations);
 int ring_open(struct ring *ring, unsigned submissions, unsigned completions, unsigned flags);
 void ring_close(struct ring *ring);
 
+/* Entries that can be queued before the next ring_enter(). */
+unsigned ring_room(const struct ring *ring);
+
 /* A cleared entry, queued for the next ring_enter(); NULL if the queue is full. */
 struct io_uring_sqe *ring_queue(struct ring *ring);
 

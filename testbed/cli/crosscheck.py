@@ -44,8 +44,8 @@ def _told(comparison: Comparison) -> str:
     times = f"response {comparison.ratio:.2f} × ({comparison.difference_ms:+.3f} ms)"
     if comparison.close:
         return f"{counts}, {times}"
-    own = f"sleeping tools spend {comparison.own_ms:.3f} ms of CPU a reply, within what they time; httperf polls"
-    return f"{counts}, {times}, {'explained' if comparison.explained else 'NOT explained'}: {own}"
+    own = f"own CPU {comparison.own_ms:.3f} ms a reply (httperf, polling: {comparison.original_own_ms:.3f} ms)"
+    return f"{counts}, {times}, {'explained by' if comparison.explained else 'NOT explained by'} {own}"
 
 
 def _print(row: Row) -> None:

@@ -65,8 +65,9 @@ class Comparison(Value):
     """A tool beside the original at one load, over all rounds.
 
     ``counts`` says where connections, replies or errors differ ("" if nowhere); ``ratio`` is response time ÷ the
-    original's, medians; ``difference_ms`` and ``own_ms`` hold the difference against what the tools that sleep do for a
-    reply: waking up and their own work lie within the time that they measure, and not within that of one that polls.
+    original's, medians. ``difference_ms`` is held against ``own_ms``, the CPU time per reply of the tools that sleep:
+    their waking up and their work lie within the time that they measure. ``original_own_ms`` is the original's; where
+    it polls, that says only that it does.
     """
 
     workload: str
@@ -76,6 +77,7 @@ class Comparison(Value):
     ratio: float
     difference_ms: float
     own_ms: float
+    original_own_ms: float
 
     @property
     def close(self) -> bool:
@@ -126,6 +128,7 @@ def _compared(original: list[Row], own: list[Row]) -> Comparison:
         ratio=ours / theirs if theirs else float("inf"),
         difference_ms=ours - theirs,
         own_ms=median(sleeping) if sleeping else 0.0,
+        original_own_ms=median(row.cpu_ms for row in original),
     )
 
 

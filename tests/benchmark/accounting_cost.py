@@ -21,8 +21,8 @@ from testbed.errors import EnvironmentLack
 from tests.benchmark.outcome import Outcome
 from tests.native.userver_process import IMAGES, Server, build, start
 
-_ROUNDS = 150
-_CONNECTIONS = 800
+_ROUNDS = 120
+_CONNECTIONS = 400
 _RESAMPLES = 2_000
 _REQUEST = b"GET /1.bin HTTP/1.1\r\nUser-Agent: benchmark\r\nHost: 127.0.0.1\r\n\r\n"
 

@@ -124,6 +124,39 @@ def test_a_reset_right_behind_data_is_noticed(mechanism: str, docroot: Path) -> 
         assert not_noticed(server, connections) == 0
 
 
+@pytest.mark.parametrize("limit", [1, "inf"])
+def test_a_descriptor_closed_with_its_last_reply_goes_to_the_next_at_once(
+    mechanism: str, docroot: Path, limit: int | str
+) -> None:
+    """The end of old connections and the beginning of new ones are known in one turn, and in any order."""
+    binary = userver_process.build(sanitize=True)
+    count, rounds = 30, 8
+    with userver_process.start(mechanism, docroot=docroot, binary=binary, accept_limit=limit) as server:
+        before = descriptors(server)
+        for _ in range(rounds):
+            old = [Peer(server.host, server.port) for _ in range(count)]
+            server.counters_when("open_connections", count)
+            server.process.send_signal(signal.SIGSTOP)
+            for peer in old:
+                peer.get("/1.bin", version="1.0")
+            new = [Peer(server.host, server.port) for _ in range(count)]
+            for peer in new:
+                peer.get("/dir00000/class0_0", version="1.0")
+            server.process.send_signal(signal.SIGCONT)
+            for peers, name in ((old, "1.bin"), (new, "dir00000/class0_0")):
+                for peer in peers:
+                    assert peer.reply().body == FILES[name]
+                    assert peer.closed()
+                    peer.socket.close()
+        summary = server.counters_when("open_connections", 0)
+        until = time.monotonic() + 10
+        while descriptors(server) != before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert descriptors(server) == before
+    total = 2 * count * rounds
+    assert (summary["accepted"], summary["replies"], summary["closed_by_server"]) == (total, total, total)
+
+
 def not_noticed(server: Server, connections: int) -> int:
     """How many of so many resets right behind data the server has not heard of a second after the last one."""
     for _ in range(connections):

@@ -1,6 +1,7 @@
 /*
  * io_uring in completion mode: accepts by itself (multishot), receives into a ring of provided buffers, sends header and
- * body in one operation, closes in the queue. One io_uring_enter(2) a turn submits and waits.
+ * body in one operation, closes in the queue: behind the last reply linked to its send, so without another turn. One
+ * io_uring_enter(2) a turn submits and waits.
  *
  * `user_data` carries the operation, the descriptor and its generation, so a completion that arrives after its
  * connection is gone is dropped. An accept that the kernel ends, or does not know as multishot, is queued again.
@@ -34,7 +35,7 @@
 #define RECEIVE_FLAGS 0
 #endif
 
-enum operation { OP_ACCEPT = 1, OP_WATCH, OP_RECEIVE, OP_SEND, OP_CLOSE, OP_CANCEL };
+enum operation { OP_ACCEPT = 1, OP_WATCH, OP_RECEIVE, OP_SEND, OP_CLOSE, OP_LINKED_CLOSE, OP_CANCEL };
 
 enum receive_state { RECEIVE_IDLE, RECEIVE_ON, RECEIVE_HOLDING, RECEIVE_RESUME };
 
@@ -44,6 +45,7 @@ struct slot {
     bool listener;
     bool accepting; /* a listener that accepts by itself; else it is watched */
     bool sending;
+    bool closing; /* a close is linked to the send */
     uint8_t receiving; /* enum receive_state */
     struct msghdr message;
 };
@@ -88,15 +90,21 @@ static int uring_open(unsigned descriptors)
     return result != 0 ? -1 : ring_buffers_open(&uring.buffers, &uring.ring, BUFFERS, BUFFER_SIZE);
 }
 
-/* An entry of the queue; a full queue is submitted first. NULL with errno. */
+/* Room for entries that must be submitted together: if there is not enough, the queue is submitted first. */
+static int make_room(unsigned entries)
+{
+    while (ring_room(&uring.ring) < entries)
+        if (ring_enter(&uring.ring, 0, -1) != 0 && errno != EINTR)
+            return -1;
+    return 0;
+}
+
+/* An entry of the queue. NULL with errno. */
 static struct io_uring_sqe *prepare(enum operation operation, struct identity who)
 {
+    if (make_room(1) != 0)
+        return NULL;
     struct io_uring_sqe *entry = ring_queue(&uring.ring);
-    while (!entry) {
-        if (ring_enter(&uring.ring, 0, -1) != 0 && errno != EINTR)
-            return NULL;
-        entry = ring_queue(&uring.ring);
-    }
     entry->fd = who.descriptor;
     entry->user_data = user_data(operation, who);
     return entry;
@@ -135,7 +143,7 @@ static int queue_receive(struct identity who)
     return 0;
 }
 
-static int queue_cancel(struct identity who, enum operation operation)
+static int queue_cancel(struct identity who, enum operation operation, unsigned flags)
 {
     struct io_uring_sqe *entry = prepare(OP_CANCEL, who);
     if (!entry)
@@ -143,7 +151,17 @@ static int queue_cancel(struct identity who, enum operation operation)
     entry->opcode = IORING_OP_ASYNC_CANCEL;
     entry->fd = -1;
     entry->addr = user_data(operation, who);
-    entry->flags = IOSQE_CQE_SKIP_SUCCESS;
+    entry->flags = (uint8_t)(IOSQE_CQE_SKIP_SUCCESS | flags);
+    return 0;
+}
+
+static int queue_close(struct identity who, enum operation operation, unsigned flags)
+{
+    struct io_uring_sqe *entry = prepare(operation, who);
+    if (!entry)
+        return -1;
+    entry->opcode = IORING_OP_CLOSE;
+    entry->flags = (uint8_t)flags;
     return 0;
 }
 
@@ -201,12 +219,28 @@ static int uring_hold(struct identity who)
     if (slot->receiving != RECEIVE_ON)
         return 0;
     slot->receiving = RECEIVE_HOLDING;
-    return queue_cancel(who, OP_RECEIVE);
+    return queue_cancel(who, OP_RECEIVE, 0);
 }
 
-static int uring_send(struct identity who, const struct iovec *parts, int count)
+#define SEND_AND_CLOSE 3 /* entries */
+
+/* Behind a send that went out whole: the receive ends, which would keep the connection alive, and the descriptor is
+ * closed. If the send fails both are cancelled, and linked_close_completed() sees to it. */
+static int link_close(struct identity who)
 {
     struct slot *slot = &uring.slots[who.descriptor];
+    if (slot->receiving == RECEIVE_ON && queue_cancel(who, OP_RECEIVE, IOSQE_IO_HARDLINK) != 0)
+        return -1;
+    slot->closing = true;
+    return queue_close(who, OP_LINKED_CLOSE, 0);
+}
+
+static int uring_send(struct identity who, const struct iovec *parts, int count, bool last)
+{
+    struct slot *slot = &uring.slots[who.descriptor];
+    bool linked = last && !slot->closing; /* set: of a send that went out in part, whose links are cancelled */
+    if (linked && make_room(SEND_AND_CLOSE) != 0)
+        return -1;
     struct io_uring_sqe *entry = prepare(OP_SEND, who);
     if (!entry)
         return -1;
@@ -216,7 +250,8 @@ static int uring_send(struct identity who, const struct iovec *parts, int count)
     entry->addr = (uint64_t)(uintptr_t)&slot->message;
     entry->len = 1;
     entry->msg_flags = MSG_NOSIGNAL | MSG_WAITALL; /* the kernel goes on after a partial send */
-    return 0;
+    entry->flags = linked ? IOSQE_IO_LINK : 0;
+    return linked ? link_close(who) : 0;
 }
 
 static int uring_del(struct identity who)
@@ -224,22 +259,19 @@ static int uring_del(struct identity who)
     struct slot *slot = &uring.slots[who.descriptor];
     slot->registered = false;
     if (slot->listener)
-        return queue_cancel(who, slot->accepting ? OP_ACCEPT : OP_WATCH);
+        return queue_cancel(who, slot->accepting ? OP_ACCEPT : OP_WATCH, 0);
     /* An operation in flight holds the open file: the connection would outlive its descriptor. */
-    if (slot->receiving != RECEIVE_IDLE && queue_cancel(who, OP_RECEIVE) != 0)
+    if (slot->receiving != RECEIVE_IDLE && queue_cancel(who, OP_RECEIVE, 0) != 0)
         return -1;
-    return slot->sending ? queue_cancel(who, OP_SEND) : 0;
+    return slot->sending ? queue_cancel(who, OP_SEND, 0) : 0;
 }
 
 static int uring_finish(struct identity who)
 {
     int result = uring_del(who);
-    struct io_uring_sqe *entry = prepare(OP_CLOSE, who);
-    if (!entry)
-        return -1;
-    entry->opcode = IORING_OP_CLOSE;
-    entry->flags = IOSQE_CQE_SKIP_SUCCESS;
-    return result;
+    if (uring.slots[who.descriptor].closing)
+        return result;
+    return queue_close(who, OP_CLOSE, IOSQE_CQE_SKIP_SUCCESS) != 0 ? -1 : result;
 }
 
 /* Before the next wait, the operation that keeps `who` going is queued once more. */
@@ -263,7 +295,7 @@ static int restart_all(void)
         struct identity who = uring.again[i];
         const struct slot *slot = &uring.slots[who.descriptor];
         int result = 0;
-        if (!is_current(who))
+        if (!is_current(who) || slot->closing)
             continue;
         if (slot->listener)
             result = slot->accepting ? queue_accept(who) : queue_watch(who);
@@ -329,6 +361,16 @@ static int send_completed(struct identity who, const struct io_uring_cqe *comple
     return 1;
 }
 
+static int linked_close_completed(struct identity who, int result)
+{
+    if (result != -ECANCELED) /* done, or nothing left to do */
+        return 0;
+    if (!is_current(who)) /* the server thinks that it is closed */
+        return queue_close(who, OP_CLOSE, IOSQE_CQE_SKIP_SUCCESS);
+    uring.slots[who.descriptor].closing = false; /* it will finish() */
+    return 0;
+}
+
 static int completed(const struct io_uring_cqe *completion, struct event *event)
 {
     struct identity who = {(int)(completion->user_data & 0xffffff), (uint32_t)(completion->user_data >> 32)};
@@ -341,6 +383,8 @@ static int completed(const struct io_uring_cqe *completion, struct event *event)
         return receive_completed(who, completion, event);
     case OP_SEND:
         return send_completed(who, completion, event);
+    case OP_LINKED_CLOSE:
+        return linked_close_completed(who, completion->res);
     case OP_CLOSE: /* only failures are told: the descriptor is free in any case */
     case OP_CANCEL: /* only failures are told: what was to be cancelled is over */
         break;
