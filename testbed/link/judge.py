@@ -24,6 +24,13 @@ _STEPS = 400
 _ENOUGH_OFFERED = 1.08
 """A rate is only tried when so much more than it was offered."""
 
+_BUCKET_S = 0.004
+"""What a link may let pass at once after a pause, as time at its rate: the token bucket's own where none is said."""
+
+_STOOD_STILL_US = 1000.0
+_STOOD_STILL_PACKETS = 20
+"""A gap between arrivals of more than both together is the receiver's, who waited for a CPU, not the link's."""
+
 
 class Expected:
     """What the two shapes of a path do together."""
@@ -37,6 +44,9 @@ class Expected:
         self.reorder = _either(up.reorder_percent, down.reorder_percent)
         rates = [shape.rate_bps for shape in self.shapes if shape.rate_bps]
         self.rate_bps = min(rates) if rates else None
+        self.bucket_bits = max([0.0, *((shape.burst_bytes or 0) * 8 for shape in self.shapes)])
+        if self.rate_bps:
+            self.bucket_bits = max(self.bucket_bits, self.rate_bps * _BUCKET_S)
         self.sending_us = sum(probe_bits / rate * 1e6 for rate in rates)
         self.bursts = any(shape.gemodel is not None for shape in self.shapes)
         self.jitter_us = up.jitter_us + down.jitter_us
@@ -64,6 +74,7 @@ def summarise(train: Train, baseline: Train, expected: Expected, flood: Train | 
     p10, p50, p90 = (
         (float(value) for value in np.quantile(travelled, (0.1, 0.5, 0.9))) if len(travelled) else (0.0,) * 3
     )
+    rate_low, rate_high = rate_bounds(flood, expected) if flood else (None, None)
     return Measured(
         probes=train.sent,
         baseline_us=baseline_us,
@@ -79,6 +90,8 @@ def summarise(train: Train, baseline: Train, expected: Expected, flood: Train | 
         early=_share(int(early.sum()), max(1, unique)),
         overtaken=int((train.sequence < latest_so_far).sum()),
         rate_bps=received_rate(flood) if flood else None,
+        rate_low_bps=rate_low,
+        rate_high_bps=rate_high,
         offered_bps=flood.offered_bps if flood else None,
     )
 
@@ -90,6 +103,26 @@ def received_rate(train: Train) -> float:
     if len(arrivals) - start < 2 or arrivals[-1] <= arrivals[start]:
         return 0.0
     return float((len(arrivals) - start - 1) * train.plan.wire_bits / (arrivals[-1] - arrivals[start]) * 1e6)
+
+
+def rate_bounds(train: Train, expected: Expected) -> tuple[float, float]:
+    """The least and the greatest rate that the link can have had, in bits a second.
+
+    A packet is stamped when the receiver comes to it. On a busy machine that may be late, never early: from the first
+    sending to the last stamp no more time has passed on the link; and of the time between stamps, that in which the
+    receiver stood still may not be the link's.
+    """
+    arrivals = np.sort(train.arrived_us)
+    bits = train.plan.wire_bits
+    if len(arrivals) < 2:
+        return 0.0, float("inf")
+    longest_us = float(arrivals[-1] - expected.travel_us[0])
+    low = max(0.0, (len(arrivals) * bits - expected.bucket_bits) / longest_us * 1e6) if longest_us > 0 else 0.0
+    gaps = np.diff(arrivals[len(arrivals) // 5 :])
+    spacing_us = bits / (expected.rate_bps or float("inf")) * 1e6
+    still = gaps > _STOOD_STILL_US + _STOOD_STILL_PACKETS * spacing_us
+    shortest_us = float(gaps.sum() - (gaps[still] - spacing_us).sum())
+    return low, len(gaps) * bits / shortest_us * 1e6 if shortest_us > 0 else float("inf")
 
 
 def judge(expected: Expected, measured: Measured, payload: int) -> tuple[LinkVerdict, tuple[str, ...]]:
@@ -148,14 +181,14 @@ def _rate_off(expected: Expected, measured: Measured) -> tuple[list[str], list[s
     text = f"rate {format_rate_bps(round(found))}, declared {format_rate_bps(declared)}"
     lowest = declared * (1 - RATE_TOLERANCE) * (1 - expected.loss / 100)
     highest = declared * (1 + RATE_TOLERANCE)
-    if found > highest:
-        return [f"{text}: {(found / declared - 1) * 100:.1f}% more"], []
-    if found >= lowest:
+    if lowest <= found <= highest:
         return [], []
-    if measured.offered_bps * (1 - expected.loss / 100) < declared * _ENOUGH_OFFERED:
+    if found < lowest and measured.offered_bps * (1 - expected.loss / 100) < declared * _ENOUGH_OFFERED:
         offered = format_rate_bps(round(measured.offered_bps))
         return [], [f"{text}: this machine's probes offered only {offered}, too little to try it"]
-    return [f"{text}: {(1 - found / declared) * 100:.1f}% less"], []
+    if (measured.rate_low_bps or 0.0) <= highest and (measured.rate_high_bps or 0.0) >= lowest:
+        return [], [f"{text}: the receiver of the probes had to wait for a CPU for too long to tell"]
+    return [f"{text}: {abs(found / declared - 1) * 100:.1f}% {'more' if found > highest else 'less'}"], []
 
 
 def _burst_length(expected: Expected) -> float:

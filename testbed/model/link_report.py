@@ -29,7 +29,8 @@ class Measured(Value):
 
     Delays are one-way, with the probes' own share (``baseline_us``, the median over loopback in the same minute) taken
     off. ``delay_low_us`` and ``delay_high_us`` hold the true median with 99 % certainty. ``overtaken`` counts probes
-    that arrived after a later one. ``rate_bps`` is None where no rate was tried.
+    that arrived after a later one. ``rate_bps`` is None where no rate was tried; the true rate lies between
+    ``rate_low_bps`` and ``rate_high_bps`` however often the receiver had to wait for a CPU.
     """
 
     probes: int
@@ -46,6 +47,8 @@ class Measured(Value):
     early: Share
     overtaken: int
     rate_bps: float | None
+    rate_low_bps: float | None = None
+    rate_high_bps: float | None = None
     offered_bps: float | None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,27 @@ def test_a_rate_that_was_not_tried_hard_enough_is_no_verdict() -> None:
     found, why = verdict(Shape(rate_bps=10_000_000), train(constant(50)), flood(8_000_000, 8.1e6))
     assert found == "cannot tell"
     assert "too little to try it" in why[0]
+
+
+@pytest.mark.parametrize("waits", [(0, 200), (150, 399), (0, 399), (300, 399)])
+@pytest.mark.parametrize("rate", [10_000_000, 13_000_000, 7_000_000])
+def test_a_receiver_that_waited_for_a_cpu_makes_no_rate_wrong(waits: tuple[int, int], rate: int) -> None:
+    """Whatever came in the meantime is stamped late, all at once."""
+    shape, seen, prompt = Shape(rate_bps=10_000_000), train(constant(50)), flood(rate, 13e6)
+    late_us = prompt.arrived_us.copy()
+    late_us[waits[0] : waits[1]] = late_us[waits[1]]
+    found, why = verdict(shape, seen, replace(prompt, arrived_us=late_us, delay_us=late_us))
+    assert found != "off" if rate == 10_000_000 else found != "as declared", why
+
+
+def test_a_rate_is_off_though_the_receiver_waited_a_little() -> None:
+    prompt = flood(13_000_000, 13e6)
+    late_us = prompt.arrived_us.copy()
+    late_us[100:110] = late_us[110]
+    seen = replace(prompt, arrived_us=late_us, delay_us=late_us)
+    found, why = verdict(Shape(rate_bps=10_000_000), train(constant(50)), seen)
+    assert found == "off"
+    assert "30.0% more" in why[0]
 
 
 def test_received_rate_leaves_the_filling_of_the_queue_out() -> None:
