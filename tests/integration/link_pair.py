@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 
+from testbed.engine.lab import Lab
 from testbed.errors import ProgramError, RuntimeFault
 from testbed.link.base import Endpoint
-from testbed.runtime.base import Completed
+from testbed.link.lab_links import LabLinks
+from testbed.model.topology import Network, Node, Topology
+from testbed.runtime.base import Completed, Runtime
+from testbed.runtime.docker_images import BASE_IMAGE
 
 BUILD = Path(__file__).resolve().parents[2] / "images" / "build"
 _numbers = itertools.count()
@@ -114,6 +118,18 @@ def pair_of_namespaces(build: Path = BUILD) -> Iterator[Pair]:
             process.wait(10)
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+@contextmanager
+def pair_of_nodes(lab_name: str, runtime: Runtime) -> Iterator[Pair]:
+    """The same as two nodes of a lab: whatever a test does to a link happens in their sidecars."""
+    nodes = tuple(
+        Node(name=name, role=role, image=BASE_IMAGE, command=("sleep", "infinity"), networks=("net0",))
+        for name, role in (("near", "server"), ("far", "client"))
+    )
+    with Lab(Topology(networks=(Network(name="net0"),), nodes=nodes), name=lab_name, runtime=runtime) as lab:
+        links = LabLinks(lab.runtime, lab.placed)
+        yield Pair(links.endpoint("near"), links.endpoint("far"))
 
 
 def _endpoints(names: tuple[str, str], places: list[NamespacePlace]) -> Pair:
