@@ -17,16 +17,16 @@ from testbed.runtime.choose import choose, working
 @click.pass_context
 def command(context: click.Context, lab_name: str, runtime: str, everything: bool) -> None:
     """Take a lab down. Fine if there is none: it can be done twice."""
-    if not everything:
-        lab = Lab(name=lab_name, runtime=runtime)
-        there = Lab.stands(lab_name, lab.runtime)
-        lab.down()
-        click.echo(f"lab {lab_name} is down" if there else f"no lab {lab_name} stands")
-        return
-    if context.get_parameter_source("lab_name") is not click.core.ParameterSource.DEFAULT:
+    if everything and context.get_parameter_source("lab_name") is not click.core.ParameterSource.DEFAULT:
         raise UsageError("--all means every lab: leave --lab away")
     runtimes = working() if runtime == "auto" else [choose(runtime)]
     if not runtimes:
         choose()  # raises, saying what is missing
-    removed = remove_all(runtimes)
-    click.echo(f"removed: {', '.join(removed)}" if removed else "nothing was left")
+    if everything:
+        removed = remove_all(runtimes)
+        click.echo(f"removed: {', '.join(removed)}" if removed else "nothing was left")
+        return
+    standing = [one for one in runtimes if Lab.stands(lab_name, one)]
+    for one in standing or runtimes[:1]:
+        Lab(name=lab_name, runtime=one).down()
+    click.echo(f"lab {lab_name} is down" if standing else f"no lab {lab_name} stands")

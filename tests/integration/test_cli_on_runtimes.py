@@ -77,7 +77,7 @@ def test_a_lab_by_hand(runtime: Runtime) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (5, "out\n", "err\n")
     assert invoke("logs", "--lab", NAME, "client1").returncode == 0
     for expected in (f"lab {NAME} is down\n", f"no lab {NAME} stands\n"):
-        down = invoke("down", "--lab", NAME, "--runtime", runtime.name)
+        down = invoke("down", "--lab", NAME)  # whatever it was made with
         assert (down.returncode, down.stdout) == (0, expected)
     assert runtime.made(NAME) == []
 
@@ -127,6 +127,17 @@ def test_the_doctor_finds_this_machine_able(runtime: Runtime) -> None:
     assert "mechanisms" in found or any(name.startswith("mechanism ") for name in found)
     assert all(entry["fix"] for entry in found.values() if entry["state"] != "ok")
     assert not [made for made in runtime.made() if made.lab.startswith("doctor-")]
+
+
+@pytest.mark.parametrize("runtime", ["netns"], indirect=True)
+def test_without_an_engine_auto_takes_namespaces(runtime: Runtime, tmp_path: Path) -> None:
+    nowhere = f"unix://{tmp_path}/nonexistent.sock"
+    up = invoke("up", "--lab", NAME, DOCKER_HOST=nowhere)
+    assert up.returncode == 0, up.stderr
+    assert up.stdout.startswith(f"lab {NAME} (netns): ")
+    down = invoke("down", "--lab", NAME, DOCKER_HOST=nowhere)
+    assert (down.returncode, down.stdout) == (0, f"lab {NAME} is down\n"), down.stderr
+    assert runtime.made(NAME) == []
 
 
 @pytest.mark.parametrize("arguments", [["up", "--runtime", "docker"], ["build"], ["status", "--runtime", "docker"]])
