@@ -20,6 +20,9 @@ _HANDLES: dict[Distribution, int] = {"uniform": 0x7B01_0000, "normal": 0x7B02_00
 _SEEDED = 0x0010_0000
 """Added to the handle where a seed was asked for: without one netem reports the seed it chose itself."""
 
+_LIMITED = 0x0020_0000
+"""Added where a limit was chosen: netem's own limit counts what travels too, and may be the same as without one."""
+
 _SEED_SINCE = (6, 6)
 
 
@@ -27,7 +30,12 @@ class Netem(RootQdisc):
     """See the module's text."""
 
     name = _KIND
-    handles = frozenset(handle + seeded for handle in _HANDLES.values() for seeded in (0, _SEEDED))
+    handles = frozenset(
+        handle + seeded + limited
+        for handle in _HANDLES.values()
+        for seeded in (0, _SEEDED)
+        for limited in (0, _LIMITED)
+    )
 
     def lack(self, endpoint: Endpoint) -> str | None:
         """No way into the namespace, or no netem in the kernel."""
@@ -44,17 +52,20 @@ class Netem(RootQdisc):
         return None
 
     def handle(self, shape: Shape) -> int:
-        """That of the distribution, and whether a seed was asked for."""
-        return _HANDLES[shape.distribution] + (_SEEDED if shape.seed is not None else 0)
+        """That of the distribution, and whether a seed and a limit were asked for."""
+        seeded, limited = shape.seed is not None, shape.limit_pkts is not None
+        return _HANDLES[shape.distribution] + seeded * _SEEDED + limited * _LIMITED
 
     def put(self, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
         """One qdisc does it all."""
         qdiscs.put(index, ROOT, self.handle(shape), _KIND, encode(shape))
 
     def decode(self, root: Qdisc, others: list[Qdisc]) -> Shape:
-        """The distribution is known by the handle."""
-        distribution = next(name for name, handle in _HANDLES.items() if handle == root.handle & ~_SEEDED)
-        return decode(root.options, distribution, seeded=bool(root.handle & _SEEDED))
+        """What the kernel does not report is known by the handle."""
+        plain = root.handle & ~(_SEEDED | _LIMITED)
+        distribution = next(name for name, handle in _HANDLES.items() if handle == plain)
+        seeded, limited = bool(root.handle & _SEEDED), bool(root.handle & _LIMITED)
+        return decode(root.options, distribution, seeded=seeded, limited=limited)
 
 
 def kernel_lack() -> str | None:

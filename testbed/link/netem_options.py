@@ -50,9 +50,9 @@ def encode(shape: Shape) -> bytes:
     return body
 
 
-def decode(options: bytes, distribution: Distribution, seeded: bool) -> Shape:
+def decode(options: bytes, distribution: Distribution, *, seeded: bool, limited: bool) -> Shape:
     """The shape that a netem qdisc reports. It does not report its table, so ``distribution`` is the caller's
-    knowledge; nor, usefully, a seed that nobody set (``seeded``)."""
+    knowledge; nor, usefully, a seed (``seeded``) or a limit (``limited``) that nobody set."""
     latency, limit, loss, _, duplicate, jitter = _QOPT.unpack_from(options)
     found = dict(attributes(options[_QOPT.size :]))
     delay_ns = _number(found, _LATENCY64, "=q", nanoseconds(latency))
@@ -71,10 +71,10 @@ def decode(options: bytes, distribution: Distribution, seeded: bool) -> Shape:
         rate_bps=rate or None,
         seed=_number(found, _SEED, "=Q", 0) if seeded and _SEED in found else None,
     )
-    if not rate:
+    if not limited:
         return shape
     waiting = limit - _in_flight_pkts(shape, _FULL_PACKET_BITS)
-    return shape.model_copy(update={"limit_pkts": None if limit == queue_limit(shape) else waiting})
+    return Shape.model_validate(dict(shape) | {"limit_pkts": waiting})
 
 
 def queue_limit(shape: Shape) -> int:

@@ -92,7 +92,7 @@ def _decode(options: bytes, queue: Qdisc | None) -> Shape:
     return Shape(
         rate_bps=rate * 8,
         burst_bytes=None if abs(burst - default) <= 64e-9 * rate + 1 else round(burst),
-        limit_pkts=None if limit == DEFAULT_LIMIT_PKTS else limit,
+        limit_pkts=limit,
     )
 
 

@@ -239,7 +239,7 @@ def _read(data: dict[str, Any], default_seed: int) -> Shape:
         corrupt_percent=_percent(reported.corrupt),
         rate_bps=reported.rate_bps or None,
         burst_bytes=reported.burst_bytes or None,
-        limit_pkts=None if reported.limit == DEFAULT_LIMIT_PKTS else reported.limit,
+        limit_pkts=reported.limit if reported.rate_bps else None,
         seed=None if reported.seed == default_seed else reported.seed,
     )
 

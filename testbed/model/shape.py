@@ -116,7 +116,7 @@ class Shape(Value):
     netem's: (4/3)(X - 1.5) jitters, X Pareto of shape 3, at most four jitters. Without a rate a later packet may
     overtake. ``correlation_percent`` binds a draw to the one before (the distribution stays as it is).
     ``reorder_percent`` of the packets do not travel but arrive at once. ``seed`` makes it repeatable where the backend
-    can; None leaves the choice to the backend.
+    can; None leaves the choice to the backend. ``limit_pkts`` None is the default, 1000.
     """
 
     delay_us: int = 0
@@ -137,6 +137,12 @@ class Shape(Value):
     @classmethod
     def _ranges(cls, value: Any, info: ValidationInfo) -> Any:
         return _in_range(str(info.field_name), value)
+
+    @field_validator("limit_pkts")
+    @classmethod
+    def _limit(cls, value: int | None) -> int | None:
+        """One way to say it: a limit that is the default is none that was chosen, as backends report it."""
+        return None if value == DEFAULT_LIMIT_PKTS else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Shape:

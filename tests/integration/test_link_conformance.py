@@ -15,11 +15,12 @@ import pytest
 from scipy.stats import ks_2samp, kstest
 
 from testbed.link.base import BACKENDS
-from testbed.link.choose import apply, reset
+from testbed.link.choose import apply, read_back, reset
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.train import Train, TrainPlan, run_train
 from testbed.model.interval import clopper_pearson
 from testbed.model.shape import DIRECTIONS, Distribution, GilbertElliott, LinkShape, Shape, jitter_quantile
+from testbed.model.shape_profiles import PROFILES
 from tests.integration.link_measuring import BRIEF, NOTHING, believed, holds_once
 from tests.integration.link_pair import Pair, pair_of_namespaces
 from tests.integration.link_requirements import need_link_programs
@@ -195,6 +196,13 @@ def test_the_same_seed_loses_the_same_packets(pair: Pair, backend: str) -> None:
     reset(pair.near)
     apply(pair.near, LinkShape(down=shape.model_copy(update={"seed": 4})), backend)
     assert received_sequences(pair) != first
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_named_profile_can_be_set_and_is_read_back(pair: Pair, name: str) -> None:
+    apply(pair.near, PROFILES[name].shape)
+    for direction in DIRECTIONS:
+        assert read_back(pair.near, direction).text() == PROFILES[name].shape.toward(direction).text()
 
 
 def test_an_unshaped_link_is_measured_as_unshaped(pair: Pair) -> None:

@@ -42,7 +42,8 @@ def shapes(draw: st.DrawFn) -> Shape:
 
 @given(shapes())
 def test_options_read_back_as_the_shape(shape: Shape) -> None:
-    assert decode(encode(shape), shape.distribution, seeded=shape.seed is not None) == shape
+    seeded, limited = shape.seed is not None, shape.limit_pkts is not None
+    assert decode(encode(shape), shape.distribution, seeded=seeded, limited=limited) == shape
 
 
 def test_the_layout_is_the_kernel_s() -> None:

@@ -129,3 +129,8 @@ def test_a_seed_alone_touches_nothing() -> None:
 def test_a_shape_survives_being_stored() -> None:
     link = PROFILES["satellite-leo"].shape
     assert LinkShape.model_validate_json(link.model_dump_json()) == link
+
+
+def test_the_default_limit_is_no_limit_that_was_chosen() -> None:
+    assert Shape(rate_bps=10**6, limit_pkts=1000) == Shape(rate_bps=10**6)
+    assert Shape(rate_bps=10**6, limit_pkts=999).limit_pkts == 999
