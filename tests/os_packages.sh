@@ -48,6 +48,7 @@ needs_test() {
 needs_bench() {
     command -v ab >/dev/null || echo apache2-utils
     command -v wrk >/dev/null || echo wrk
+    command -v iperf3 >/dev/null || echo iperf3
 }
 
 mapfile -t missing < <("needs_$purpose" | sort -u)
