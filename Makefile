@@ -16,10 +16,6 @@ test: lint programs
 	$(BIN)/testbed build
 	$(BIN)/pytest tests
 
-# The same storm for every mechanism at full size, under the sanitizers: 20,000 connections beside 1,000 idle ones.
-stress: $(VENV)/installed-test
-	$(BIN)/pytest tests/native -m stress
-
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +50,4 @@ $(VENV)/installed-bench: $(VENV)/installed-test
 clean:
 	rm -rf $(VENV) images/build
 
-.PHONY: demo test stress lint programs bench clean
+.PHONY: demo test lint programs bench clean

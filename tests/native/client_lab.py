@@ -180,7 +180,9 @@ class ClientLab:
 
         return self.inside(self.server_space, make)
 
-    def program(self, name: str, *flags: str, target: str = SERVER, sanitize: bool = True) -> subprocess.Popen[str]:
+    def program(
+        self, name: str, *flags: str, target: str = SERVER, sanitize: bool = True, hosts: str = HOSTS
+    ) -> subprocess.Popen[str]:
         """Start loadgen or idleconn towards ``target``, with the flags that every run needs."""
         base = [
             "--target",
@@ -188,7 +190,7 @@ class ClientLab:
             "--port",
             str(PORT),
             "--hosts",
-            HOSTS,
+            hosts,
             "--interface",
             f"address:{self.client_address}",
             "--ring-frames",
@@ -196,9 +198,9 @@ class ClientLab:
         ]
         return self.start(self.client_space, build(name, sanitize=sanitize), *base, *flags)
 
-    def loadgen(self, *flags: str, target: str = SERVER, sanitize: bool = True) -> Line:
+    def loadgen(self, *flags: str, target: str = SERVER, sanitize: bool = True, hosts: str = HOSTS) -> Line:
         """Run loadgen to its end and return the checked summary."""
-        return finish(self.program("loadgen", *flags, target=target, sanitize=sanitize))[-1]
+        return finish(self.program("loadgen", *flags, target=target, sanitize=sanitize, hosts=hosts))[-1]
 
     @contextmanager
     def userver(self, docroot: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:

@@ -76,6 +76,16 @@ def test_every_connection_has_another_address(lab: ClientLab, engine: str) -> No
     assert all(socket.inet_aton("10.77.64.0") < host < socket.inet_aton("10.77.67.255") for host in hosts)
 
 
+def test_one_address_has_more_ports_than_the_kernels_own_range(lab: ClientLab, engine: str, tmp_path: Path) -> None:
+    """The range of ephemeral ports has 28,232; each of these leaves its port in use for a minute, or longer."""
+    (tmp_path / "x").write_bytes(b"x")
+    load = ("--rate", "2500", "--warm-up", "0s", "--window", "12s", "--timeout", "20s", "--uri", "/x")
+    with lab.userver(tmp_path, "--backlog", "4096"):
+        summary = lab.loadgen("--engine", engine, *load, sanitize=False, hosts="10.77.64.9/32")
+    assert errors_of(summary) == {}
+    assert summary["completed"] == pytest.approx(30_000, abs=2)
+
+
 def test_refused_is_counted(lab: ClientLab, engine: str) -> None:
     assert errors_of(lab.loadgen("--engine", engine, *ONE)) == {"connrefused": STARTS}
 
