@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from testbed.model.server import ServerImage as ServerImage
     from testbed.model.server import Userver as Userver
     from testbed.model.server import mechanisms as mechanisms
+    from testbed.model.timeline import at as at
     from testbed.model.topology import Topology as Topology
     from testbed.store.reading import read_run as read_run
     from testbed.topology.compose import load_compose as load_compose
@@ -71,6 +72,7 @@ _HOMES = {
     "ServerImage": "testbed.model.server",
     "Userver": "testbed.model.server",
     "mechanisms": "testbed.model.server",
+    "at": "testbed.model.timeline",
     "Topology": "testbed.model.topology",
     "read_run": "testbed.store.reading",
     "load_compose": "testbed.topology.compose",

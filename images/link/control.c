@@ -12,7 +12,8 @@
 
 #define ANSWER_ROOM (64 * 1024)
 #define ASKER_TIMEOUT_S 5
-#define LISTENER_TIMEOUT_US 50000 /* a request is one packet and comes at once: nobody may hold the link up */
+#define LISTENER_TIMEOUT_US 50000 /* a request is one packet and comes at once: nobody may hold the link up … */
+#define ASKER_ATTEMPTS 5          /* … but on a busy machine an asker may not get a CPU for so long */
 
 static socklen_t control_address(struct sockaddr_un *address, uint16_t queue)
 {
@@ -57,7 +58,7 @@ int control_accept(int listener, struct request *request)
     return -1;
 }
 
-int control_ask(uint16_t queue, const struct request *request)
+static int ask_once(uint16_t queue, const struct request *request)
 {
     int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (connection < 0)
@@ -76,4 +77,14 @@ int control_ask(uint16_t queue, const struct request *request)
         return 0;
     errno = error;
     return -1;
+}
+
+int control_ask(uint16_t queue, const struct request *request)
+{
+    for (int attempt = 1;; attempt++) {
+        if (ask_once(queue, request) == 0)
+            return 0;
+        if ((errno != ECONNRESET && errno != EPIPE) || attempt == ASKER_ATTEMPTS)
+            return -1;
+    }
 }

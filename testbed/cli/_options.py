@@ -31,6 +31,13 @@ topology_file = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="A compose.yaml that describes the world, instead of the default one.",
 )
+link = click.option(
+    "--link",
+    default="auto",
+    metavar="BACKEND",
+    show_default=True,
+    help="What shapes links: netem, userspace, tbf, or auto: for each what can do it.",
+)
 fast_path = click.option(
     "--fast-path/--no-fast-path",
     "fast",

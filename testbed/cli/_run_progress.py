@@ -27,6 +27,10 @@ class RunProgress:
         """One line a server."""
         say(f"{self._title}: {text}")
 
+    def links_put_back(self) -> None:
+        """So that nobody wonders what became of a link that was found changed."""
+        say(f"{self._title}: a run that was killed had left links changed: they are put back")
+
     def run_started(self, folder: Path, todo: int) -> None:
         """Says where results go, and how long it will take."""
         self._todo = todo
@@ -51,7 +55,8 @@ class RunProgress:
         self._line(f"{record.point}: {record.replies_per_s:,.0f} replies/s{mark}")
 
     def point_failed(self, point: Point, error: ProgramError) -> None:
-        """A point that left no record: it is tried again at the end."""
+        """A point that left no record."""
+        self._done += 1
         self._line(f"{point.key}: FAILED: {error}")
 
     def _line(self, text: str) -> None:

@@ -10,6 +10,7 @@ import click
 
 from testbed.cli import _options
 from testbed.engine.lab import Lab
+from testbed.engine.timeline import put_back_unfinished
 from testbed.errors import UsageError
 from testbed.link.base import Endpoint
 from testbed.link.capture import Bounds, Capture
@@ -153,8 +154,13 @@ def show(lab_name: str, runtime: str, as_json: bool, node: str | None) -> None:
 @_network
 @click.argument("nodes", nargs=-1, metavar="[NODE]...")
 def reset(lab_name: str, runtime: str, network: str | None, nodes: tuple[str, ...]) -> None:
-    """Remove the shapes of the NODEs, or all of the lab. What others made is not touched."""
-    links = _links(lab_name, runtime)
+    """Remove the shapes of the NODEs, or all of the lab. What others made is not touched.
+
+    Links that a killed run left down, or shaped by its timeline, are put back first.
+    """
+    lab = Lab.attach(lab_name, runtime)
+    put_back_unfinished(lab)
+    links = LabLinks(lab.runtime, lab.placed)
     for name in nodes:
         links.sidecar(name)
     count = 0

@@ -17,13 +17,13 @@ from testbed.engine.lab import Lab
 from testbed.engine.run import profile_of, run
 from testbed.engine.scenario_file import changed, load_scenario
 from testbed.engine.sweep import estimate_s, points
-from testbed.errors import PointsFailed, RunError, UsageError
+from testbed.errors import RunError, UsageError
 from testbed.figures.draw import draw_figures
 from testbed.model.record import Verdict
 from testbed.model.scenario import Scenario
 from testbed.runtime import docker_images, netns_programs
 from testbed.runtime.choose import choose
-from testbed.store.reading import Run, read_run
+from testbed.store.reading import Run
 from testbed.topology.compose import load_compose
 
 
@@ -58,6 +58,7 @@ from testbed.topology.compose import load_compose
 @_options.lab
 @_options.runtime
 @_options.topology_file
+@_options.link
 @_options.fast_path
 @_options.as_json
 def command(
@@ -74,6 +75,7 @@ def command(
     lab_name: str,
     runtime: str,
     file: Path | None,
+    link: str,
     fast: bool,
     as_json: bool,
 ) -> None:
@@ -91,27 +93,21 @@ def command(
         return
     if build_first:
         _build(runtime)
-    disbelieved, failures = 0, []
-    with _lab(lab_name, runtime, file, fast, as_json) as lab:
+    disbelieved = 0
+    with _lab(lab_name, runtime, file, link, fast, as_json) as lab:
         for scenario in scenarios:
-            progress = RunProgress(scenario.name, estimate_s(scenario, profile_of(scenario, profile), 1))
-            try:
-                done = run(
-                    scenario,
-                    lab,
-                    profile=profile,
-                    seed=seed,
-                    results=results,
-                    resume=resume,
-                    retry_invalid=retry_invalid,
-                    observer=progress,
-                )
-            except PointsFailed as error:  # what was measured is shown, and the other scenarios get their turn
-                failures.append(str(error))
-                done = read_run(error.folder)
+            chosen = profile_of(scenario, profile)
+            done = run(
+                scenario,
+                lab,
+                profile=profile,
+                seed=seed,
+                results=results,
+                resume=resume,
+                retry_invalid=retry_invalid,
+                observer=RunProgress(scenario.name, estimate_s(scenario, chosen, 1)),
+            )
             disbelieved += _report(done, as_json)
-    if failures:
-        raise RunError("; ".join(failures))
     if require_valid and disbelieved:
         raise RunError(f"{disbelieved} points are not valid, and --require-valid was given")
 
@@ -152,14 +148,15 @@ def _build(runtime: str) -> None:
 
 
 @contextmanager
-def _lab(name: str, runtime: str, file: Path | None, fast: bool, quiet: bool) -> Iterator[Lab]:
+def _lab(name: str, runtime: str, file: Path | None, link: str, fast: bool, quiet: bool) -> Iterator[Lab]:
     if Lab.stands(name, runtime):
         if file is not None:
             raise UsageError(f"lab {name!r} stands already, with a topology of its own: --file is for a new one")
-        yield Lab.attach(name, runtime)
+        yield Lab.attach(name, runtime, link)
         return
     topology = load_compose(file) if file else None
     with ExitStack() as stack:
         with _progress.steps("up", quiet=quiet) as progress:
-            lab = stack.enter_context(Lab(topology, name=name, runtime=runtime, fast=fast, progress=progress))
+            made = Lab(topology, name=name, runtime=runtime, fast=fast, link=link, progress=progress)
+            lab = stack.enter_context(made)
         yield lab

@@ -20,7 +20,7 @@ from testbed.engine import lab_state
 from testbed.engine.interrupts import only_first_interrupts, uninterrupted
 from testbed.engine.lab_state import LabState
 from testbed.errors import RunError, TestbedError, UsageError
-from testbed.link.choose import AUTO
+from testbed.link.choose import AUTO, checked_backend
 from testbed.link.lab_links import LabLinks
 from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import NODE_NAME, Topology
@@ -51,7 +51,8 @@ class Lab:
     """See the module's text.
 
     ``topology`` is the default world when None; ``runtime`` is a name ("auto" picks) or a runtime; ``fast`` asks for
-    the fast path where it can be had; ``link`` is the backend of declared links ("auto" chooses for each).
+    the fast path where it can be had; ``link`` is the backend of declared links and of timelines ("auto" chooses for
+    each).
     ``placed``, ``paths``, ``server``, ``clients`` and ``idles`` are there while it is up.
     """
 
@@ -69,7 +70,7 @@ class Lab:
         self.runtime = choose(runtime) if isinstance(runtime, str) else runtime
         self._topology = topology
         self._fast = fast
-        self._link = link
+        self.link = checked_backend(link)
         self._progress = progress
         self._placed: PlacedTopology | None = None
         self._paths: Paths | None = None
@@ -77,15 +78,16 @@ class Lab:
         self._added: set[str] = set()
 
     @classmethod
-    def attach(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> Lab:
+    def attach(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto", link: str = AUTO) -> Lab:
         """The lab of that name that stands. As a context manager it is left standing: whoever made it removes it.
 
-        With "auto" it is the runtime that the lab was made with. Raises UsageError if there is none.
+        ``link`` is the backend of shapes to come, in a scenario's timeline. With ``runtime`` "auto" it is the one that
+        the lab was made with. Raises UsageError if there is none.
         """
         state = lab_state.load(checked_name(name))
         if runtime == "auto" and state is not None:
             runtime = state.runtime
-        lab = cls(name=name, runtime=runtime)
+        lab = cls(name=name, runtime=runtime, link=link)
         if not lab.runtime.made(name):
             raise UsageError(f"no lab {name!r} stands: bring it up with `testbed up{_option(name)}`")
         if state is None or state.runtime != lab.runtime.name:
@@ -97,7 +99,10 @@ class Lab:
 
     @classmethod
     def stands(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> bool:
-        """Whether a lab of that name, or a part of one, is on this machine."""
+        """Whether a lab of that name, or a part of one, is on this machine; ``runtime`` as for ``attach``."""
+        state = lab_state.load(checked_name(name))
+        if runtime == "auto" and state is not None:
+            runtime = state.runtime
         return bool(cls(name=name, runtime=runtime).runtime.made(name))
 
     def up(self) -> None:
@@ -220,7 +225,7 @@ class Lab:
         links = LabLinks(self.runtime, placed)
         for node in placed.nodes:
             for network, shape in node.node.links.items():
-                links.shape(links.endpoint(node.name, network), shape, self._link)
+                links.shape(links.endpoint(node.name, network), shape, self.link)
                 self._say(f"link {node.name} {network}", len(placed.nodes), len(placed.nodes) + 1)
 
     def _make_networks(self, topology: Topology) -> PlacedTopology:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from testbed.engine.lab import Lab
 from testbed.engine.measured import sample_host
-from testbed.engine.program import Program
+from testbed.engine.program import Line, Program
 from testbed.engine.recording import Bracket, Observation
+from testbed.engine.series import intervals_of
 from testbed.engine.sweep import Point, point_seed
+from testbed.engine.timeline import Armed, Timeline
 from testbed.engine.under_test.base import KINDS, Running
 from testbed.errors import ProgramError, RunError
+from testbed.model.intervals import Intervals
 from testbed.model.placed import PlacedNode
-from testbed.model.scenario import Profile, Scenario
+from testbed.model.scenario import SLOW_FILE, Profile, Scenario
 
 CLIENT_FOLDER = "/tmp/testbed"
 
@@ -27,6 +31,7 @@ _START_MARGIN_S = 0.7
 """Between asking the clients to start and their common first request: eight starts take 0.2 to 0.4 s."""
 _START_ATTEMPTS = 4
 """With 0.7, 1.4, 2.8 and 5.6 s of margin; if a client is late even then, the point is invalid."""
+_INTERVAL_S, _FINE_INTERVAL_S = 1.0, 0.1
 _STOP_TIMEOUT_S = 10.0
 _DRAIN_LIMIT_S = 15.0
 """Closing states that outlive this are reported, and the next point starts all the same with a fresh server."""
@@ -40,12 +45,18 @@ def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
             lab.put_files(client.name, CLIENT_FOLDER, files)
 
 
-def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int) -> Observation:
+def observe(
+    lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int, timeline: Timeline | None = None
+) -> Observation:
     """Measure one point. Raises ProgramError or RunError when it could not be measured at all."""
+    timeline = timeline or Timeline(lab, ())
     with ExitStack() as stack:
+        stack.enter_context(timeline.held())
         server = stack.enter_context(KINDS.get(point.server.kind).start(lab, scenario, point.server))
-        idles = _start_idles(stack, lab, point.idle_connections, server.port)
-        clients, late, start_ns = _start_together(stack, lab, scenario, profile, point, seed, server.port)
+        idles = _start_idles(stack, lab, scenario, point.idle_connections, server.port)
+        carriers = _carrier_changes(lab)
+        load = _Load(lab, scenario, profile, point, seed, server.port, timeline)
+        clients, late, start_ns, changes = _start_together(stack, load)
         window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
         _sleep_until(window_ns)
         before = _bracket(server)
@@ -55,6 +66,8 @@ def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: 
         client_summaries = tuple(client.finish(drain_s, ask=False) for client in clients)
         idle_summaries = tuple(idle.finish(_STOP_TIMEOUT_S, ask=True) for idle in idles)
         server_summary = server.finish()
+        outcomes, links_off = changes.outcomes(), timeline.off()
+        carriers = _carrier_changes(lab) - carriers - timeline.carrier_changes(lab.server.name)
     drained_s = _cool_down(lab, profile)
     return Observation(
         before,
@@ -66,7 +79,29 @@ def observe(lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: 
         lab.server.cpuset,
         lab.clients[0].cpuset,
         drained_s,
+        _intervals(load, clients, client_summaries, start_ns),
+        tuple(outcomes),
+        tuple(links_off),
+        carriers,
     )
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What the clients of one point are told."""
+
+    lab: Lab
+    scenario: Scenario
+    profile: Profile
+    point: Point
+    seed: int
+    port: int
+    timeline: Timeline
+
+    @property
+    def interval_s(self) -> float:
+        """Between two lines of counts: short where links change."""
+        return _FINE_INTERVAL_S if self.scenario.timeline else _INTERVAL_S
 
 
 def towards(lab: Lab, node: PlacedNode, port: int) -> list[str]:
@@ -77,17 +112,20 @@ def towards(lab: Lab, node: PlacedNode, port: int) -> list[str]:
     return ["--target", server, "--port", str(port), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
 
 
-def _start_idles(stack: ExitStack, lab: Lab, connections: int, port: int) -> list[Program]:
+def _start_idles(stack: ExitStack, lab: Lab, scenario: Scenario, connections: int, port: int) -> list[Program]:
     if not connections:
         return []
     if not lab.idles:
         raise RunError("the topology has no node with role 'idle' to hold the idle connections")
     share, rest = divmod(connections, len(lab.idles))
     counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
+    mode = ["--mode", scenario.idle_mode]
+    if scenario.idle_mode == "slow-reader":
+        mode += ["--uri", f"/{SLOW_FILE}", "--read-rate", str(scenario.idle_read_bytes_per_s)]
     programs: list[tuple[Program, int]] = []
     for node, count in zip(lab.idles, counts, strict=True):
         if count:
-            command = ["idleconn", *towards(lab, node, port), "--connections", str(count)]
+            command = ["idleconn", *towards(lab, node, port), "--connections", str(count), *mode]
             programs.append((stack.enter_context(Program(lab, node.name, command)), count))
     for program, count in programs:
         ready = program.expect("ready", _READY_TIMEOUT_S)
@@ -98,37 +136,37 @@ def _start_idles(stack: ExitStack, lab: Lab, connections: int, port: int) -> lis
     return [program for program, _ in programs]
 
 
-def _start_together(
-    stack: ExitStack, lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int, port: int
-) -> tuple[list[Program], int, int]:
-    """Start all clients for a common first request: the programs, how many were late for it, and when it is (ns).
+def _start_together(stack: ExitStack, load: _Load) -> tuple[list[Program], int, int, Armed]:
+    """Start all clients for a common first request: the programs, how many were late for it, when it is (ns), and the
+    changes of links that will come after it.
 
     On a busy machine starts take longer: then all are ended and started again for a later moment, a few times.
     """
-    margin_s = _START_MARGIN_S
+    margin_s = _START_MARGIN_S + load.timeline.arming_s
     for attempt in range(_START_ATTEMPTS):
         start_ns = time.monotonic_ns() + int(margin_s * _NS_PER_S)
         with ExitStack() as tried:
-            clients, late = _start_clients(tried, lab, scenario, profile, point, seed, start_ns, port)
+            changes = load.timeline.arm(tried, start_ns)
+            clients, late = _start_clients(tried, load, start_ns)
             if not late or attempt == _START_ATTEMPTS - 1:
                 stack.push(tried.pop_all())
-                return clients, late, start_ns
+                return clients, late, start_ns, changes
         margin_s *= 2
     raise AssertionError("the last attempt returns")
 
 
-def _start_clients(
-    stack: ExitStack, lab: Lab, scenario: Scenario, profile: Profile, point: Point, seed: int, start_ns: int, port: int
-) -> tuple[list[Program], int]:
+def _start_clients(stack: ExitStack, load: _Load, start_ns: int) -> tuple[list[Program], int]:
     """Start all clients at once; returns them and how many were not ready when the common start came."""
-    rate = point.offered_per_s / scenario.workload.requests_per_connection / len(lab.clients)
-    base = point_seed(seed, point)
+    lab, scenario, profile = load.lab, load.scenario, load.profile
+    rate = load.point.offered_per_s / scenario.workload.requests_per_connection / len(lab.clients)
+    base = point_seed(load.seed, load.point)
 
     def start(index: int, node: PlacedNode) -> Program:
-        command = ["loadgen", *towards(lab, node, port), *scenario.workload.client_flags(CLIENT_FOLDER)]
+        command = ["loadgen", *towards(lab, node, load.port), *scenario.workload.client_flags(CLIENT_FOLDER)]
         command += ["--rate", f"{rate:.6f}", "--arrival", scenario.arrival, "--seed", str(base + index)]
         command += ["--warm-up", f"{profile.warm_up_s:g}s", "--window", f"{profile.window_s:g}s"]
         command += ["--timeout", f"{profile.client_timeout_s:g}s", "--start-at", str(start_ns)]
+        command += ["--interval", f"{load.interval_s:g}s"]
         return Program(lab, node.name, command)
 
     with ThreadPoolExecutor(len(lab.clients)) as pool:
@@ -136,6 +174,27 @@ def _start_clients(
         clients = [stack.enter_context(future.result()) for future in futures]
     late = sum(int(client.expect("ready", _READY_TIMEOUT_S)["now_ns"]) > start_ns for client in clients)
     return clients, late
+
+
+def _intervals(load: _Load, clients: list[Program], summaries: tuple[Line, ...], start_ns: int) -> Intervals:
+    """What the clients counted along the way, by the network on which they reach the server."""
+    by_network: dict[str, list[list[Line]]] = {}
+    for program, summary in zip(clients, summaries, strict=True):
+        node = load.lab.placed.node(program.node)
+        network = next(name for name in node.addresses if name in load.lab.server.addresses)
+        total = {**summary, "started": summary["attempted"], "errors": sum(summary["errors"].values())}
+        by_network.setdefault(network, []).append([*program.intervals, total])
+    return intervals_of(by_network, start_ns, load.profile.load_s, load.interval_s)
+
+
+def _carrier_changes(lab: Lab) -> int:
+    """How often the server's interfaces have lost or gained their carriers, by the kernel's own count."""
+    numbers = range(len(lab.server.addresses))
+    files = [f"/sys/class/net/eth{number}/carrier_changes" for number in numbers]
+    done = lab.run(lab.server.name, ["cat", *files])
+    if done.status != 0:
+        raise RunError(f"cannot read the carriers of {lab.server.name}: {done.stderr.strip()}")
+    return sum(int(count) for count in done.stdout.split())
 
 
 def _sleep_until(at_ns: int) -> None:

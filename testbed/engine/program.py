@@ -21,6 +21,8 @@ class Program:
         self.name = command[0]
         self._process = lab.start(node, command)
         self._waiting: list[Line] = []
+        self.intervals: list[Line] = []
+        """Every ``interval`` line that was read so far, whatever became of it."""
         self._ended = False
 
     def __enter__(self) -> Program:
@@ -57,7 +59,7 @@ class Program:
             if not came and self._exited():
                 last = self._process.lines(0.1)
                 if not last:
-                    raise self._fault(f"ended with status {self._process.wait(0.0)} before it said {kind!r}")
+                    raise self._fault(f"ended before it said {kind!r}")
                 self._waiting.extend(self._parsed(text) for text in last)
 
     def drain(self) -> list[Line]:
@@ -92,6 +94,8 @@ class Program:
             raise self._fault(f"printed a line that is not JSON: {text[:120]!r}") from None
         if not isinstance(line, dict) or "type" not in line:
             raise self._fault(f"printed a line without a type: {text[:120]!r}")
+        if line["type"] == "interval":
+            self.intervals.append(line)
         return line
 
     def _fault(self, what: str) -> ProgramError:

@@ -11,6 +11,7 @@ from testbed.engine.sweep import Point
 from testbed.engine.under_test.base import Usage
 from testbed.engine.verdict import judge
 from testbed.model.histogram import Histogram
+from testbed.model.intervals import Intervals
 from testbed.model.record import Errors, Quantiles, Record
 from testbed.model.scenario import Scenario
 
@@ -29,7 +30,11 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Observation:
-    """All that a point left behind. ``clients`` and ``idles`` are summaries; ``server`` is the server's."""
+    """All that a point left behind. ``clients`` and ``idles`` are summaries; ``server`` is the server's.
+
+    ``changes`` are the outcomes of the timeline, ``links_off`` what is not as it left it, one line each;
+    ``carrier_changes`` counts how often a link of the server went down or came up without the timeline.
+    """
 
     before: Bracket
     after: Bracket
@@ -40,6 +45,10 @@ class Observation:
     server_cpuset: str | None
     client_cpuset: str | None
     drained_s: float
+    intervals: Intervals
+    changes: tuple[dict[str, Any], ...]
+    links_off: tuple[str, ...]
+    carrier_changes: int
 
 
 def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
@@ -72,6 +81,7 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
         verdict=judgement.verdict,
         reasons=judgement.reasons,
         evidence=evidence,
+        intervals=seen.intervals,
         raw={
             "clients": list(seen.clients),
             "idles": list(seen.idles),
@@ -130,4 +140,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
         "server_cpu_us_per_reply": server_cpu_us / served if served else None,
         "drained_s": seen.drained_s,
+        "timeline": list(seen.changes),
+        "timeline_links_off": list(seen.links_off),
+        "carrier_changes": seen.carrier_changes,
     }

@@ -18,9 +18,10 @@ from testbed.engine.lab import Lab
 from testbed.engine.provenance import host_facts
 from testbed.engine.recording import record_of
 from testbed.engine.sweep import Point, points
+from testbed.engine.timeline import Timeline, put_back_unfinished
 from testbed.engine.under_test.base import by_kind
 from testbed.engine.watched_links import WatchedLinks
-from testbed.errors import PointsFailed, ProgramError, RunError, UsageError
+from testbed.errors import ProgramError, RunError, UsageError
 from testbed.model.manifest import Manifest
 from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
@@ -37,6 +38,10 @@ class Observer(Protocol):
 
     def calibrated(self, text: str) -> None:
         """A server's knee, where rates are automatic; before the run starts."""
+        ...
+
+    def links_put_back(self) -> None:
+        """A run that was killed had left links changed; they are as declared again."""
         ...
 
     def run_started(self, folder: Path, todo: int) -> None:
@@ -64,6 +69,9 @@ class Silent:
     """An observer that says nothing."""
 
     def calibrated(self, text: str) -> None:
+        """Nothing."""
+
+    def links_put_back(self) -> None:
         """Nothing."""
 
     def run_started(self, folder: Path, todo: int) -> None:
@@ -103,34 +111,40 @@ def run(
     """Run a scenario in a lab that is up; returns the run as read back from its folder.
 
     ``resume`` is the folder of a run to go on with: points that have a record there are not run again, unless
-    ``retry_invalid`` and their verdict is not valid. Raises UsageError for a mechanism that the server does not have,
-    and PointsFailed when points failed outright, twice (the others are on the disk).
+    ``retry_invalid`` and their verdict is not valid. Raises UsageError for a mechanism that the server does not have or
+    a timeline that the lab cannot follow, and RunError when points failed outright (the others are on the disk).
     """
     observer = observer or Silent()
     chosen = profile_of(scenario, profile)
-    links = WatchedLinks(lab)
-    skipped = _unavailable(lab, scenario)
-    if not chosen.rates_per_s:
-        chosen = _with_rates(lab, scenario, skipped, chosen, seed, resume, observer)
-    if resume is None:
-        folder = new_run_folder(results, scenario.name)
-        write_manifest(folder, _manifest(folder, scenario, lab, profile, chosen, seed, skipped, links))
-        done: set[str] = set()
-    else:
-        folder = resume
-        done = _finished(read_run(resume), scenario, chosen, seed, retry_invalid)
-    todo = [
-        point for point in points(scenario, chosen, seed) if point.key not in done and point.server.label not in skipped
-    ]
-    observer.run_started(folder, len(todo))
-    for label, reason in skipped.items():
-        observer.server_skipped(label, reason)
-    try:
-        _measure_all(folder, todo, scenario, chosen, lab, seed, observer, links)
-    except UsageError:
-        if resume is None and not read_run(folder).records:
-            shutil.rmtree(folder)  # refused before the first point: nothing is left half-made
-        raise
+    if put_back_unfinished(lab):
+        observer.links_put_back()
+    with Timeline(lab, scenario.timeline) as timeline:
+        timeline.measure()
+        links = WatchedLinks(lab, timeline)
+        skipped = _unavailable(lab, scenario)
+        if not chosen.rates_per_s:
+            chosen = _with_rates(lab, scenario, skipped, chosen, seed, resume, observer)
+        if resume is None:
+            folder = new_run_folder(results, scenario.name)
+            write_manifest(folder, _manifest(folder, scenario, lab, profile, chosen, seed, skipped, links))
+            done: set[str] = set()
+        else:
+            folder = resume
+            done = _finished(read_run(resume), scenario, chosen, seed, retry_invalid)
+        todo = [
+            point
+            for point in points(scenario, chosen, seed)
+            if point.key not in done and point.server.label not in skipped
+        ]
+        observer.run_started(folder, len(todo))
+        for label, reason in skipped.items():
+            observer.server_skipped(label, reason)
+        try:
+            _measure_all(folder, todo, scenario, chosen, lab, seed, observer, links)
+        except UsageError:
+            if resume is None and not read_run(folder).records:
+                shutil.rmtree(folder)  # refused before the first point: nothing is left half-made
+            raise
     return read_run(folder)
 
 
@@ -177,11 +191,8 @@ def _measure_all(
         return
     with _prepared(lab, scenario, tuple({point.server.label: point.server for point in todo}.values()), seed):
         failed = _measure_each(folder, todo, scenario, profile, lab, seed, observer, links)
-        if failed:  # once more at the end: a busy machine may have starved one program at one point
-            failed = _measure_each(folder, failed, scenario, profile, lab, seed, observer, links)
     if failed:
-        what = f"{len(failed)} of {len(todo)} points failed; go on with: testbed run … --resume {folder}"
-        raise PointsFailed(what, folder)
+        raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")
 
 
 def _measure_each(
@@ -193,19 +204,17 @@ def _measure_each(
     seed: int,
     observer: Observer,
     links: WatchedLinks,
-) -> list[Point]:
-    """Measure and write the points; returns those that failed outright."""
-    failed: list[Point] = []
-    in_a_row = 0
+) -> int:
+    """Measure and write the points; returns how many failed outright."""
+    failed, in_a_row = 0, 0
     for point in todo:
         observer.point_started(point)
         try:
-            seen = point_life.observe(lab, scenario, profile, point, seed)
+            seen = point_life.observe(lab, scenario, profile, point, seed, links.timeline)
             record = links.judged(record_of(scenario, point, seen))
         except ProgramError as error:
             observer.point_failed(point, error)
-            failed.append(point)
-            in_a_row += 1
+            failed, in_a_row = failed + 1, in_a_row + 1
             if in_a_row == _GIVE_UP_AFTER:
                 raise RunError(f"gave up: {in_a_row} points in a row failed, the last with: {error}") from error
             continue

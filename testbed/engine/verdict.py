@@ -28,6 +28,9 @@ IDLE_SHARE = 0.999
 STEAL_SHARE = 0.02
 """Time that the hypervisor took from all CPUs."""
 
+CHANGE_LATE_MS = 10.0
+"""A change of the timeline that came later than declared."""
+
 FOREIGN_SHARE = 0.05
 """Time that other programs took of the server's CPUs."""
 
@@ -42,7 +45,7 @@ class Judgement:
 
 def judge(evidence: Mapping[str, Any]) -> Judgement:
     """Judge a point by the evidence of ``engine/recording.py``."""
-    findings = [*_load(evidence), *_population(evidence), *_machine(evidence)]
+    findings = [*_load(evidence), *_population(evidence), *_machine(evidence), *_links(evidence)]
     worst = max((verdict for verdict, _ in findings), key=_ORDER.index, default=Verdict.VALID)
     return Judgement(worst, tuple(reason for _, reason in findings))
 
@@ -80,6 +83,19 @@ def _population(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
     if wanted and least < wanted * IDLE_SHARE:
         return [(Verdict.INVALID, f"only {least} of {wanted} idle connections stood through the window")]
     return []
+
+
+def _links(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
+    findings = []
+    for change in evidence["timeline"]:
+        if change["error"] is not None:
+            findings.append((Verdict.INVALID, f"`{change['change']}` was not made: {change['error']}"))
+        elif change["late_ms"] > CHANGE_LATE_MS:
+            findings.append((Verdict.SUSPECT, f"`{change['change']}` came {change['late_ms']:.1f} ms late"))
+    if evidence["carrier_changes"]:
+        what = "a link of the server went down or came up, and no timeline says so"
+        findings.append((Verdict.INVALID, f"{what} ({evidence['carrier_changes']:+d} changes of carrier)"))
+    return [*findings, *((Verdict.INVALID, reason) for reason in evidence["timeline_links_off"])]
 
 
 def _machine(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:

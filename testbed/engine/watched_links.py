@@ -7,6 +7,7 @@ nothing here.
 from __future__ import annotations
 
 from testbed.engine.lab import Lab
+from testbed.engine.timeline import Timeline
 from testbed.errors import RunError
 from testbed.link.base import Endpoint
 from testbed.link.choose import read_back, same
@@ -17,18 +18,20 @@ from testbed.model.shape import DIRECTIONS
 
 
 class WatchedLinks:
-    """Measures when made. ``reports`` are kept with the run."""
+    """Measures when made. ``reports`` are kept with the run, those of what its ``timeline`` sets among them."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, timeline: Timeline) -> None:
+        self.timeline = timeline
         self._links = LabLinks(lab.runtime, lab.placed)
-        touched = [self._links.endpoint(*names) for names in self._links.touched()]
-        self._endpoints = [endpoint for endpoint in touched if self._is_shaped(endpoint)]
-        self.reports: tuple[LinkReport, ...] = tuple(
-            report for endpoint in self._endpoints for report in self._links.test(endpoint)
-        )
+        # Those that were shaped once and are not any more are looked at too: something may have been left there.
+        self._endpoints = [self._links.endpoint(*names) for names in self._links.touched()]
+        shaped = [endpoint for endpoint in self._endpoints if self._is_shaped(endpoint)]
+        self._measured = tuple(report for endpoint in shaped for report in self._links.test(endpoint))
+        self.reports: tuple[LinkReport, ...] = (*self._measured, *timeline.reports)
 
     def judged(self, record: Record) -> Record:
-        """The record of a point that has just ended: invalid, with the reasons, when a link was or is off."""
+        """The record of a point that has just ended, after the timeline has put its links back: invalid, with the
+        reasons, when a link was or is off."""
         reasons = (*self._measured_off(), *self._not_set_now())
         if not reasons:
             return record
@@ -47,7 +50,7 @@ class WatchedLinks:
     def _measured_off(self) -> list[str]:
         return [
             f"link {report.node} {report.network} {report.direction} is off: {'; '.join(report.deviations)}"
-            for report in self.reports
+            for report in self._measured
             if report.verdict == "off"
         ]
 

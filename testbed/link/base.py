@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from testbed.link.timed import Planned
 from testbed.model.shape import Direction, Shape
 from testbed.registry import Registry
 from testbed.runtime.base import Completed, Process
@@ -70,6 +71,18 @@ class LinkBackend(Protocol):
 
         Raises UsageError for what it refuses or what stands in the way, RuntimeFault when the kernel fails.
         """
+        ...
+
+    def hold(self, endpoint: Endpoint, direction: Direction) -> None:
+        """Put in place all that ``plan`` needs, without shaping: what crosses goes on as before. ``remove`` undoes it.
+
+        Raises as ``apply`` does.
+        """
+        ...
+
+    def plan(self, endpoint: Endpoint, direction: Direction, shape: Shape, at_ns: int) -> Planned:
+        """Shape the direction at a moment (CLOCK_MONOTONIC), within a millisecond or so; a shape that touches nothing
+        ends shaping. For a direction that is held, and a shape that ``refuse`` does not refuse."""
         ...
 
     def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:

@@ -32,6 +32,13 @@ class Choice:
         return " + ".join(name for name, _ in self.parts) or "none"
 
 
+def checked_backend(name: str) -> str:
+    """The name of a backend, or "auto". Raises UsageError that lists what there is."""
+    if name != AUTO:
+        BACKENDS.get(name)
+    return name
+
+
 def choose(endpoint: Endpoint, shape: Shape, name: str = AUTO) -> Choice:
     """Raises UsageError when the named backend refuses, EnvironmentLack when none can work here."""
     if not shape.touches:

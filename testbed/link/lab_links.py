@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from testbed.errors import UsageError
 from testbed.link import choose
 from testbed.link.base import Endpoint
+from testbed.link.carrier import Cable, cable_of
 from testbed.link.choose import AUTO, Choice
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.sidecar import Sidecar, sidecar_name
@@ -60,10 +61,10 @@ class LabLinks:
 
     def shape(self, endpoint: Endpoint, declared: LinkShape, backend: str = AUTO) -> dict[Direction, Choice]:
         """Put the endpoint under a shape, read it back, and remember it. Raises what ``choose.apply`` raises."""
-        before = self.declared(endpoint)
+        kept = DeclaredLink(shape=declared, backend=backend)
+        before = self._kept(endpoint)
         choices = choose.apply(endpoint, declared, backend)
-        if declared != before:
-            kept = DeclaredLink(shape=declared, backend=backend)
+        if kept != before:
             self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
         return choices
 
@@ -73,25 +74,59 @@ class LabLinks:
         kept = DeclaredLink(shape=LinkShape(), backend=AUTO)
         self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
 
+    def remember(self, endpoint: Endpoint) -> DeclaredLink:
+        """What it was last told to be; from now on it counts as touched, so that a later process sees what is set."""
+        kept = self._kept(endpoint)
+        self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
+        return kept
+
+    def put_back(self, endpoint: Endpoint) -> None:
+        """Make it what it was last told to be, whatever is set now. Raises what ``choose.apply`` raises."""
+        kept = self._kept(endpoint)
+        choose.apply(endpoint, kept.shape, kept.backend)
+
+    def cable(self, endpoint: Endpoint) -> Cable:
+        """Where it is plugged in. Raises as ``cable_of`` does."""
+        lab = self._placed.lab
+        # The two runtimes name the namespace of a lab's bridges so; an engine's bridges may be in the host's own.
+        return cable_of(endpoint, [f"/run/netns/tb-{lab}.switch", f"/run/netns/tb-{lab}"])
+
     def blind_spots(self, endpoint: Endpoint, choices: Mapping[Direction, Choice]) -> list[str]:
-        """What the shapes do not reach: the packet engine reads a node's packets before any shape where they arrive."""
-        spots = []
-        for direction, choice in choices.items():
-            arrivals = (endpoint,) if direction == "down" else endpoint.neighbours
-            at_arrival = choice.parts and (direction == "down" or any(name == "userspace" for name, _ in choice.parts))
-            blind = (
-                [arrival.node for arrival in arrivals if self._node(arrival.node).emulated_prefix] if at_arrival else []
-            )
-            if blind:
-                spots.append(
-                    f"{direction}: the packet engine's hosts on {', '.join(blind)} do not see it, kernel TCP does"
-                )
-        return spots
+        """What the shapes do not reach: the packet engine reads a node's packets before any shape where they arrive,
+        and sends past the node's own qdiscs."""
+        return [
+            f"{direction}: the packet engine's hosts on {', '.join(blind)} do not see it, kernel TCP does"
+            for direction, choice in choices.items()
+            if (blind := self._blind(endpoint, direction, choice))
+        ]
+
+    def miss_load(self, endpoint: Endpoint, direction: Direction, choice: Choice) -> str:
+        """Why nothing of a run's load would see the shape; "" if it does."""
+        role = self._node(endpoint.node).node.role
+        partners = {"server": ("client", "idle"), "client": ("server",), "idle": ("server",)}.get(role, ())
+        loaded = [other.node for other in endpoint.neighbours if self._node(other.node).node.role in partners]
+        if not loaded:
+            return f"no load crosses the link of {endpoint.name}"
+        blind = self._blind(endpoint, direction, choice)
+        if endpoint.node in blind or set(loaded) <= set(blind):
+            return f"the packet engine's hosts on {', '.join(blind)} do not see {choice.names} there"
+        return ""
+
+    def _blind(self, endpoint: Endpoint, direction: Direction, choice: Choice) -> list[str]:
+        """The nodes whose packet engine does not see the shape."""
+        ends = set()
+        for backend, _ in choice.parts:
+            received_elsewhere = direction == "up" and backend == "userspace"
+            ends |= {other.node for other in endpoint.neighbours} if received_elsewhere else {endpoint.node}
+        return sorted(node for node in ends if self._node(node).emulated_prefix)
 
     def declared(self, endpoint: Endpoint) -> LinkShape:
         """What it was last told to be."""
+        return self._kept(endpoint).shape
+
+    def _kept(self, endpoint: Endpoint) -> DeclaredLink:
         kept = self.sidecar(endpoint.node).kept(_file(endpoint))
-        return LinkShape() if kept is None else DeclaredLink.model_validate_json(kept).shape
+        return DeclaredLink(shape=LinkShape(), backend=AUTO) if kept is None else DeclaredLink.model_validate_json(kept)
 
     def test(
         self,
@@ -99,11 +134,12 @@ class LabLinks:
         via: str | None = None,
         directions: Sequence[Direction] = DIRECTIONS,
         effort: Effort | None = None,
+        declared: LinkShape | None = None,
     ) -> list[LinkReport]:
         """Measure against what was declared, with a neighbour at the other end: ``via``, or the server, or else the
         first."""
         other = self._other_end(endpoint, via)
-        declared, beside = self.declared(endpoint), self.declared(other)
+        declared, beside = declared or self.declared(endpoint), self.declared(other)
         return [
             measure_direction(endpoint, other, direction, declared, beside, effort or Effort())
             for direction in directions

@@ -68,6 +68,10 @@ class Qdiscs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Changes no discipline."""
         self._socket.close()
 
     def of(self, index: int) -> list[Qdisc]:

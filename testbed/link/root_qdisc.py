@@ -18,6 +18,7 @@ from testbed.link.interface import (
     stop_redirecting,
 )
 from testbed.link.qdisc import ROOT, Qdisc, Qdiscs
+from testbed.link.timed import Planned, TimedCall
 from testbed.model.shape import Direction, Shape
 
 
@@ -57,20 +58,35 @@ class RootQdisc(ABC):
             raise UsageError(f"{endpoint.name}: {self.name} cannot do this: {reason}")
         index = redirect(endpoint) if direction == "down" else interface_index(endpoint, direction)
         assert index is not None
-        handle = self.handle(shape)
         with Qdiscs(namespace_of(endpoint)) as qdiscs:
-            root = qdiscs.root(index)
-            if root is not None and not root.is_default:
-                if not self._is_ours(root):
-                    raise UsageError(
-                        f"{endpoint.name}: {endpoint.interface} has the qdisc {root.name}, which is not this "
-                        "backend's: remove it first (ours with `testbed link reset`)"
-                    )
-                if root.handle != handle:
-                    qdiscs.delete(index, ROOT, root.handle)
-            self.put(qdiscs, index, shape)
+            self._set(endpoint, qdiscs, index, shape)
         if direction == "down":
             start_redirecting(endpoint)
+
+    def hold(self, endpoint: Endpoint, direction: Direction) -> None:
+        """The redirection, and a qdisc that does nothing where the kernel has one: a change in it loses nothing."""
+        if self._found(endpoint, direction) is not None:
+            return
+        if self.refuse(Shape()) is None:
+            self.apply(endpoint, direction, Shape())
+        elif direction == "down":
+            redirect(endpoint)
+            start_redirecting(endpoint)
+
+    def plan(self, endpoint: Endpoint, direction: Direction, shape: Shape, at_ns: int) -> Planned:
+        """Change the qdisc. Where it has to be another one, or none, what waits in it is lost."""
+        index = interface_index(endpoint, direction)
+        assert index is not None, "held"
+        qdiscs = Qdiscs(namespace_of(endpoint))
+
+        def change() -> None:
+            root = qdiscs.root(index)
+            if shape.touches or self.refuse(shape) is None:
+                self._set(endpoint, qdiscs, index, shape)
+            elif root is not None and self._is_ours(root):
+                qdiscs.delete(index, ROOT, root.handle)
+
+        return TimedCall(at_ns, change, qdiscs.close)
 
     def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
         """As the kernel reports it."""
@@ -78,15 +94,35 @@ class RootQdisc(ABC):
         return None if found is None else self.decode(*found)
 
     def remove(self, endpoint: Endpoint, direction: Direction) -> None:
-        """Remove our qdisc, and with ``down`` the ifb."""
+        """Remove our qdisc, and with ``down`` the ifb, also where it was only held."""
         found = self._found(endpoint, direction)
-        if found is None:
-            return
         if direction == "down":
-            stop_redirecting(endpoint)
-            return
+            if found is not None or self._is_held(endpoint):
+                stop_redirecting(endpoint)
+        elif found is not None:
+            with Qdiscs(namespace_of(endpoint)) as qdiscs:
+                qdiscs.delete(found[0].index, ROOT, found[0].handle)
+
+    def _set(self, endpoint: Endpoint, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
+        root = qdiscs.root(index)
+        if root is not None and not root.is_default:
+            if not self._is_ours(root):
+                raise UsageError(
+                    f"{endpoint.name}: {endpoint.interface} has the qdisc {root.name}, which is not this "
+                    "backend's: remove it first (ours with `testbed link reset`)"
+                )
+            if root.handle != self.handle(shape):
+                qdiscs.delete(index, ROOT, root.handle)
+        self.put(qdiscs, index, shape)
+
+    def _is_held(self, endpoint: Endpoint) -> bool:
+        """Whether what arrives passes our ifb, and no qdisc of anybody's in it."""
+        index = None if endpoint.namespace is None else interface_index(endpoint, "down")
+        if index is None:
+            return False
         with Qdiscs(namespace_of(endpoint)) as qdiscs:
-            qdiscs.delete(found[0].index, ROOT, found[0].handle)
+            root = qdiscs.root(index)
+        return root is None or root.is_default
 
     def _found(self, endpoint: Endpoint, direction: Direction) -> tuple[Qdisc, list[Qdisc]] | None:
         """Our qdisc of that direction beside all of its interface; None if there is none."""

@@ -20,7 +20,9 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from testbed.errors import RuntimeFault, UsageError
+from testbed.link.asker import Asker
 from testbed.link.base import BACKENDS, Endpoint
+from testbed.link.timed import Planned, Together
 from testbed.model.shape import DEFAULT_LIMIT_PKTS, Direction, Distribution, GilbertElliott, Shape
 from testbed.model.value import Value
 from testbed.runtime.base import Completed
@@ -77,15 +79,25 @@ class Userspace:
 
     def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
         """Start a linkem wherever the direction arrives, or change the one that runs; then its rule."""
-        arrivals = _arrivals(endpoint, direction)
-        if not arrivals:
-            raise UsageError(f"{endpoint.name}: nobody else is on the network, so nothing that it sends can be shaped")
-        if direction == "up" and shape.rate_bps and len(arrivals) > 1:
-            raise UsageError(
-                f"{endpoint.name}: userspace cannot do this: rate (each of {len(arrivals)} receivers would get all "
-                "of it; tbf does it at the sender)"
-            )
+        arrivals = _held_arrivals(endpoint, direction, shape)
         _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).shape(shape), arrivals)
+
+    def hold(self, endpoint: Endpoint, direction: Direction) -> None:
+        """A linkem that lets all through wherever the direction arrives, unless one runs there already."""
+        _in_parallel(
+            lambda arrival: _Queue(endpoint, direction, arrival).hold(), _held_arrivals(endpoint, direction, Shape())
+        )
+
+    def plan(self, endpoint: Endpoint, direction: Direction, shape: Shape, at_ns: int) -> Planned:
+        """A program that asks the linkem waits beside each."""
+        queues = [_Queue(endpoint, direction, arrival) for arrival in _held_arrivals(endpoint, direction, shape)]
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="link") as pool:
+            futures = [pool.submit(queue.plan, shape, at_ns) for queue in queues]
+        together = Together([future.result() for future in futures if future.exception() is None])
+        for error in filter(None, (future.exception() for future in futures)):
+            together.cancel()  # none of them may come when not all can
+            raise error
+        return together
 
     def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
         """As the running linkem reports it; the same at every receiver, or it is an error."""
@@ -129,6 +141,15 @@ class _Queue:
             self._start(flags)
         if not self._has_rule():
             self._iptables("-A", required=True)
+
+    def hold(self) -> None:
+        if self.read_back() is None:
+            self.shape(Shape())
+
+    def plan(self, shape: Shape, at_ns: int) -> Asker:
+        flags = _flags(shape, crc32(self._label.encode()))
+        command = ["linkem", "--queue", str(self._number), "--ask", "change", "--at", str(at_ns), *flags]
+        return Asker(self._arrival.place.start(command), self._label)
 
     def read_back(self) -> Shape | None:
         state, rule = self._ask("show"), self._has_rule()
@@ -177,6 +198,19 @@ class _Queue:
         if done.status not in (0, 1) or (required and done.status != 0):
             raise RuntimeFault(f"{self._label}: iptables-legacy: {done.stderr.strip()[:300]}")
         return done
+
+
+def _held_arrivals(endpoint: Endpoint, direction: Direction, shape: Shape) -> tuple[Endpoint, ...]:
+    """Where the direction can be shaped so. Raises UsageError where it cannot."""
+    arrivals = _arrivals(endpoint, direction)
+    if not arrivals:
+        raise UsageError(f"{endpoint.name}: nobody else is on the network, so nothing that it sends can be shaped")
+    if direction == "up" and shape.rate_bps and len(arrivals) > 1:
+        raise UsageError(
+            f"{endpoint.name}: userspace cannot do this: rate (each of {len(arrivals)} receivers would get all "
+            "of it; tbf does it at the sender)"
+        )
+    return arrivals
 
 
 def _arrivals(endpoint: Endpoint, direction: Direction) -> tuple[Endpoint, ...]:

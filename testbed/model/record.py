@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from testbed.model.intervals import Intervals
 from testbed.model.value import Value
 
 
@@ -50,6 +51,7 @@ class Record(Value):
     ``sent_per_s`` is connections really started times the workload's mean requests per
     connection; ``server_cpu_us_per_reply`` is user and system time of the
     server's processes in the window divided by the replies in it. ``raw`` keeps what the programs printed.
+    ``intervals`` is None in results from before they were kept.
     """
 
     point: str
@@ -70,4 +72,5 @@ class Record(Value):
     verdict: Verdict
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
+    intervals: Intervals | None = None
     raw: dict[str, Any]

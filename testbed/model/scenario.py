@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from testbed.model.claim import Claim
 from testbed.model.server import Server
+from testbed.model.timeline import LinkChange, check_timeline
 from testbed.model.value import Value
 from testbed.model.workload import Workload
 
@@ -16,6 +17,12 @@ AUTO = "auto"
 
 Idle = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+IdleMode = Literal["silent", "heartbeat", "slow-reader"]
+
+SLOW_FILE = "slow.bin"
+"""What slow readers ask for, beside the workload's own documents."""
+
+_SLOW_FILE_BYTES = 1024 * 1024
 
 
 class Profile(Value):
@@ -50,12 +57,19 @@ class Profile(Value):
             raise ValueError("a rate stands twice: use repetitions")
         return rates
 
+    @property
+    def load_s(self) -> float:
+        """How long requests are started: the warm-up and the window."""
+        return self.warm_up_s + self.window_s
+
 
 class Scenario(Value):
     """One experiment. A scenario file exports it as ``SCENARIO``.
 
     ``name`` names the result folder; ``title`` is the figure's heading; ``sentence`` says what the paper (or the
     author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over.
+    ``idle_mode``: they say nothing, send a byte a second of a request that never ends, or read a large file slowly,
+    ``idle_read_bytes_per_s`` each. ``timeline`` changes links while the load runs, in every point.
     ``arrival`` is an arrival process of loadgen (httperf's default is deterministic, and so it is here). ``figures``
     are kinds of figure by name; ``claims`` are what the sentence means in numbers, judged after each run.
     """
@@ -66,6 +80,9 @@ class Scenario(Value):
     servers: tuple[SerializeAsAny[Server], ...] = Field(min_length=1)
     workload: SerializeAsAny[Workload]
     idle_connections: Idle | tuple[Idle, ...] = 0
+    idle_mode: IdleMode = "silent"
+    idle_read_bytes_per_s: int = Field(default=512, ge=1, le=2**30)
+    timeline: tuple[LinkChange, ...] = ()
     max_connections: int = Field(default=15_000, ge=1)
     arrival: str = "deterministic"
     profiles: dict[str, Profile] = Field(min_length=1)
@@ -83,12 +100,18 @@ class Scenario(Value):
         names = [claim.name for claim in self.claims]
         if len(set(names)) != len(names):
             raise ValueError("claims: a name stands twice")
+        check_timeline(self.timeline, {name: profile.load_s for name, profile in self.profiles.items()})
         return self
 
     @property
     def idle_counts(self) -> tuple[int, ...]:
         """The idle populations to measure beside."""
         return self.idle_connections if isinstance(self.idle_connections, tuple) else (self.idle_connections,)
+
+    def documents(self) -> dict[str, bytes]:
+        """The files that the server serves: the workload's, and what slow readers ask for."""
+        slow = {SLOW_FILE: b"s" * _SLOW_FILE_BYTES} if self.idle_mode == "slow-reader" else {}
+        return {**self.workload.documents(), **slow}
 
     def described(self) -> dict[str, Any]:
         """Plain data for the manifest: names for figures added, profiles left out (the chosen one stands beside)."""

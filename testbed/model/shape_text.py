@@ -104,6 +104,38 @@ def parse_link(where: str, data: Any) -> LinkShape:
     return LinkShape(**both)
 
 
+def parse_link_text(where: str, text: str) -> LinkShape:
+    """Both directions from one line: a profile's name, "delay 20ms, loss 1%", or "down: loss 2%; up: unshaped".
+
+    A direction that is not named is unshaped. Raises InputError as ``parse_shape`` does.
+    """
+    if text.strip() in PROFILES:
+        return PROFILES[text.strip()].shape
+    sides: dict[str, dict[str, str]] = {}
+    for part in text.split(";"):
+        side, colon, words = part.partition(":")
+        side = side.strip() if colon else ""
+        if side not in ("", *DIRECTIONS) or side in sides or (sides and "" in (side, *sides)):
+            raise InputError(where, f"cannot be read at {part.strip()!r}: words, or `down: words; up: words`")
+        sides[side] = _words(where, words if colon else part)
+    return parse_link(where, sides.pop("", {}) | sides)
+
+
+def _words(where: str, text: str) -> dict[str, str]:
+    """ "delay 20ms, loss 1%" as a mapping; "unshaped" as an empty one."""
+    if text.strip() == "unshaped":
+        return {}
+    found: dict[str, str] = {}
+    for word in text.split(","):
+        key, _, value = word.strip().partition(" ")
+        if not value or key in found:
+            raise InputError(
+                where, f"cannot be read at {word.strip()!r}: each word once, with its value: {', '.join(_KEYS)}"
+            )
+        found[key] = value.strip()
+    return found
+
+
 def _profile(where: str, name: object) -> LinkShape:
     if not isinstance(name, str) or name not in PROFILES:
         raise InputError(f"{where}: profile", f"unknown profile {name!r}: one of {', '.join(PROFILES)}")
@@ -129,4 +161,4 @@ def _checked(where: str, fields: dict[str, object]) -> Shape:
         raise InputError(place, what) from None
 
 
-__all__ = ["KEYS", "GilbertElliott", "parse_link", "parse_shape"]
+__all__ = ["KEYS", "GilbertElliott", "parse_link", "parse_link_text", "parse_shape"]

@@ -35,6 +35,8 @@ class World:
     fail_servers: int = 0
     cached_files: int = 1
     root_bytes: int = 1_000_000
+    carrier_changes: int = 2
+    flaps: int = 0
     commands: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def lab(self) -> Lab:
@@ -94,12 +96,21 @@ class World:
             "max_burst": 1,
             "cpu_us": 10,
         }
-        yield json.dumps({"type": "summary", "window": window, "engine_counters": COUNTERS})
+        ended_ns = start_ns + 20_000_000
+        yield json.dumps(
+            {"type": "interval", "now_ns": start_ns + 5_000_000, "started": 60, "replies": 50, "errors": 0}
+        )
+        whole = {"now_ns": ended_ns, "attempted": 130, "replies": 125, "errors": window["errors"]}
+        yield json.dumps({"type": "summary", **whole, "window": window, "engine_counters": COUNTERS})
 
     def _df(self, call: Call) -> Iterator[str]:
         yield "1B-blocks"
         yield f" {self.root_bytes}"
 
     def _cat(self, call: Call) -> Iterator[str]:
+        if "carrier_changes" in call.command[1]:
+            yield str(self.carrier_changes)
+            self.carrier_changes += self.flaps
+            return
         yield "  sl  local_address rem_address   st"
         yield "   0: 00000000:0050 00000000:0000 0A"

@@ -86,6 +86,7 @@ def test_starting_loads_no_more_than_the_verb_needs() -> None:
         (["logs"], "Missing argument 'NODE'"),
         (["up", "--runtime", "podman"], "unknown runtime 'podman': one of "),
         (["up", "--runtime", "fake", "--lab", "My Lab"], "lab name 'My Lab'"),
+        (["up", "--runtime", "fake", "--link", "magic"], "unknown link backend 'magic': one of netem, tbf, userspace"),
         (["up", "--runtime", "fake", "--file", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["status", "--runtime", "fake"], "no lab 'testbed' stands"),
         (["exec", "--runtime", "fake", "server", "true"], "no lab 'testbed' stands"),

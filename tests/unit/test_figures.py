@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from matplotlib.lines import Line2D
 from testbed.errors import UsageError
 from testbed.figures.base import FIGURES
 from testbed.figures.draw import draw_figures
+from testbed.model.intervals import Counts, Intervals
 from testbed.model.record import Verdict
+from testbed.model.timeline import at
 from testbed.store.reading import Run
 from tests.unit.records import record, saved_run
 
@@ -45,26 +48,17 @@ def test_png_and_svg_are_byte_identical_when_drawn_again(tmp_path: Path) -> None
 
 
 def test_reply_rate_has_units_legend_the_ideal_line_and_hollow_markers(tmp_path: Path) -> None:
-    figure = FIGURES.get("reply_rate")(_run(tmp_path))
-    axes = figure.axes[0]
+    axes = FIGURES.get("reply_rate")(_run(tmp_path)).axes[0]
     assert axes.get_xlabel() == "request rate offered (requests/s)"
     assert axes.get_ylabel() == "reply rate (replies/s)"
-    (legend,) = figure.legends
+    legend = axes.get_legend()
+    assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["select", "epoll-lt", "hollow: client-limited"]
     singles = [line for line in axes.lines if len(_xs(line)) == 1]
     hollow = [line for line in singles if line.get_markerfacecolor() == "white"]
     assert len(singles) == 4
     assert [_ys(line) for line in hollow] == [[18_000]]
     assert any(_xs(line) == _ys(line) and len(_xs(line)) == 2 for line in axes.lines)
-
-
-@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep"])
-def test_the_legend_covers_no_data(tmp_path: Path, kind: str) -> None:
-    figure = FIGURES.get(kind)(_run(tmp_path))
-    FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    assert all(legend.get_window_extent().x0 >= axes.get_window_extent().x1 for axes in figure.axes)
 
 
 def test_percentiles_have_a_panel_each_with_every_point(tmp_path: Path) -> None:
@@ -102,3 +96,40 @@ def test_a_run_without_points_still_gives_a_figure(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape("unknown kind of figure 'pie': one of idle_sweep, percentiles")):
         draw_figures(_run(tmp_path), ["pie"])
+
+
+def _run_with_intervals(tmp_path: Path, *verdicts: Verdict) -> Run:
+    counts = {"started": (10, 10, 10), "replies": (10, 0, 5), "errors": (0, 0, 3)}
+    intervals = Intervals(interval_s=0.5, networks={"net0": Counts(**counts), "net1": Counts(**counts)})
+    timeline = [at(0.5, "net1", "down"), at(1, "net1", "up"), at(1.1, "server/net0", "down: loss 2%")]
+    run = saved_run(
+        tmp_path,
+        *(
+            record(verdict=verdict, repetition=number).model_copy(update={"intervals": intervals})
+            for number, verdict in enumerate(verdicts)
+        ),
+    )
+    scenario = {**run.manifest.scenario, "timeline": [change.model_dump(mode="json") for change in timeline]}
+    return replace(run, manifest=run.manifest.model_copy(update={"scenario": scenario}))
+
+
+def test_a_timeline_has_a_line_a_network_and_marks_its_changes(tmp_path: Path) -> None:
+    (axes,) = FIGURES.get("timeline")(_run_with_intervals(tmp_path, Verdict.VALID, Verdict.SUSPECT)).axes
+    curves = [_ys(line) for line in axes.lines if len(_xs(line)) == 3]
+    assert curves.count([20, 0, 10]) == 4, "two networks, two points; counts as rates"
+    assert curves.count([0, 0, 12]) == 2, "the errors of both networks together"
+    assert [patch.get_bbox().intervalx.tolist() for patch in axes.patches] == [[0.5, 1.0]]  # type: ignore[attr-defined]
+    assert [_xs(line) for line in axes.lines if _xs(line) == [1.1, 1.1]]
+    assert [text.get_text() for text in axes.texts] == ["net1 down", "server/net0 down: loss 2%"]
+    markers = [line.get_markerfacecolor() for line in axes.lines if len(_xs(line)) == 1]
+    assert [colour == "white" for colour in markers] == [False, False, True, True]
+    legend = axes.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["replies, clients on net0", "replies, clients on net1", "errors", "down", "hollow: suspect"]
+
+
+def test_a_timeline_without_counts_over_time_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no point has counts over time"):
+        draw_figures(_run(tmp_path), ["timeline"])
+    assert draw_figures(saved_run(tmp_path), ["timeline"]), "a run without points gives an empty one"

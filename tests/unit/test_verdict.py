@@ -23,6 +23,9 @@ QUIET: dict[str, Any] = {
     "foreign_share": 0.0,
     "softnet_drops": 0,
     "frames": 100_000,
+    "timeline": [{"change": "2 s: net1 down", "late_ms": 9.0, "error": None}],
+    "timeline_links_off": [],
+    "carrier_changes": 0,
 }
 
 
@@ -35,6 +38,18 @@ def test_quiet_evidence_is_valid() -> None:
     ("change", "verdict", "reason"),
     [
         ({"clients_ready_late": 2}, Verdict.INVALID, "2 clients were not ready"),
+        (
+            {"timeline": [{"change": "2 s: net1 down", "late_ms": 10.5, "error": None}]},
+            Verdict.SUSPECT,
+            "`2 s: net1 down` came 10.5 ms late",
+        ),
+        (
+            {"timeline": [{"change": "2 s: net1 down", "late_ms": None, "error": "no such device"}]},
+            Verdict.INVALID,
+            "`2 s: net1 down` was not made: no such device",
+        ),
+        ({"timeline_links_off": ["net1 is now up"]}, Verdict.INVALID, "net1 is now up"),
+        ({"carrier_changes": 2}, Verdict.INVALID, "a link of the server went down or came up, and no timeline says so"),
         ({"sent_share": 0.99}, Verdict.CLIENT_LIMITED, "sent 99.0% of what was offered"),
         ({"lateness_p99_ms": 10.5}, Verdict.CLIENT_LIMITED, "10.5 ms late"),
         ({"generator_drop_share": 0.01}, Verdict.CLIENT_LIMITED, "lost 1.00% of their frames"),

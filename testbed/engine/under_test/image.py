@@ -54,7 +54,7 @@ class ImageKind:
 
     def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
         """One container for each, in the server node's network and on its CPUs, with the documents on a tmpfs."""
-        documents = scenario.workload.documents()
+        documents = scenario.documents()
         for server in cast("tuple[ServerImage, ...]", servers):
             node = Node(
                 name=_node_name(server),

@@ -57,7 +57,7 @@ class UserverKind:
 
     def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
         """Put the workload's documents into the server node."""
-        documents = scenario.workload.documents()
+        documents = scenario.documents()
         self._file_sets[lab.name] = place_documents(lab, lab.server.name, DOCUMENT_ROOT, documents)
 
     def clean_up(self, lab: Lab, servers: tuple[Server, ...]) -> None:

@@ -1,0 +1,25 @@
+"""The server's link on one network loses packets, then goes down and up three times, half a second each."""
+
+from testbed import OneByte, Profile, Scenario, at, mechanisms
+
+BRIEF = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=11, client_timeout_s=1)
+
+SCENARIO = Scenario(
+    name="flapping_link",
+    title="A lossy, then flapping link of the server: one-byte workload at 4,000 requests/s",
+    sentence="Every flap costs the requests of its network, and as many retries come at once when it ends.",
+    servers=mechanisms("select", "epoll-lt"),
+    workload=OneByte(),
+    timeline=(
+        at(2, "server/net0", "down: loss 2%"),
+        at(4, "server/net0", "declared"),
+        *(at(5 + 2 * flap, "server/net0", "down") for flap in range(3)),
+        *(at(5.5 + 2 * flap, "server/net0", "up") for flap in range(3)),
+    ),
+    profiles={
+        "quick": BRIEF,
+        "laptop": BRIEF.model_copy(update={"repetitions": 3}),
+        "paper": BRIEF.model_copy(update={"repetitions": 10, "cool_down_s": 120}),
+    },
+    figures=("timeline",),
+)

@@ -1,0 +1,104 @@
+"""The scripted world with links: sidecars in which linkem, iptables and ip answer as the real ones do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from testbed.engine.lab import Lab
+from testbed.runtime.fake import Call, FakeRuntime
+from tests.unit.scripted_world import World
+
+Key = tuple[str, str]
+_UNITS = {"us": 1_000, "ms": 1_000_000}
+
+
+@dataclass
+class LinkWorld(World):
+    """``emulators``: (sidecar, queue) → what its linkem was told. ``late_ns``: how late a change comes. A change after
+    which a linkem dies, or at which nobody answers, is chosen by ``dies`` and ``deaf``."""
+
+    emulators: dict[Key, dict[str, str]] = field(default_factory=dict)
+    rules: set[tuple[str, ...]] = field(default_factory=set)
+    changes: list[tuple[int, str]] = field(default_factory=list)
+    late_ns: int = 0
+    dies: bool = False
+    deaf: bool = False
+
+    def lab(self) -> Lab:
+        """Its programs know where the nodes are once it is up."""
+        made = super().lab()
+        assert isinstance(made.runtime, FakeRuntime)
+        self._made = made
+        made.runtime.programs |= {
+            "ip": self._ip,
+            "cat": self._file,
+            "linkem": self._linkem,
+            "iptables-legacy": self._iptables,
+        }
+        return made
+
+    def _ip(self, call: Call) -> Iterator[str]:
+        addresses = self._made.placed.node(call.node.removesuffix("-link")).addresses.values()
+        yield json.dumps(
+            [{"ifname": f"eth{index}", "addr_info": [{"local": local}]} for index, local in enumerate(addresses)]
+        )
+
+    def _file(self, call: Call) -> Iterator[str]:
+        """/proc/net/tcp, or what was put into the sidecar."""
+        if call.command[1].startswith(("/proc", "/sys")):
+            yield from self._cat(call)
+            return
+        files = self._made.runtime.files(call.lab, call.node)  # type: ignore[attr-defined]  # the fake's own
+        if call.command[1] not in files:
+            call.status = 1
+            return
+        yield files[call.command[1]].decode()
+
+    def _iptables(self, call: Call) -> Iterator[str]:
+        words = [word for word in call.command if word not in ("-w", "5")]
+        action = next(word for word in words if word in ("-A", "-C", "-D", "-S"))
+        rule = (call.node, *(word for word in words if word != action))
+        if action == "-A":
+            self.rules.add(rule)
+        elif action == "-D":
+            self.rules.remove(rule)
+        call.status = int(action == "-C" and rule not in self.rules)
+        yield from ()
+
+    def _linkem(self, call: Call) -> Iterator[str]:
+        words = call.command[1:]
+        told = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=False))
+        if "help" in told or words == ("--help",):
+            return
+        key, question = (call.node, told["queue"]), told.get("ask")
+        if question is None:
+            self.emulators[key] = told
+            yield json.dumps({"type": "ready"})
+            return
+        if "at" in told:
+            yield json.dumps({"type": "waiting", "now_ns": 0})
+        if key not in self.emulators or (self.deaf and "at" in told):
+            call.status = 1
+            yield json.dumps({"type": "error", "message": "nobody answers on this queue"})
+            return
+        if question == "change":
+            self.emulators[key] |= {name: value for name, value in told.items() if name not in ("ask", "at")}
+        now_ns = int(told.get("at", "0")) + self.late_ns
+        if "at" in told:
+            self.changes.append((now_ns, told["loss"]))
+        state = _state(self.emulators[key])
+        if question == "stop" or (self.dies and "at" in told):
+            del self.emulators[key]
+        yield json.dumps({"type": "state", "now_ns": now_ns, **state})
+
+
+def _state(told: dict[str, str]) -> dict[str, Any]:
+    shares = {name: float(told[name]) for name in ("correlation", "loss", "duplicate", "reorder", "corrupt")}
+    times = {f"{name}_ns": int(told[name][:-2]) * _UNITS[told[name][-2:]] for name in ("delay", "jitter")}
+    counts = {"rate_bps": "rate", "burst_bytes": "burst", "limit": "limit", "seed": "seed"}
+    shape = {**shares, **times, **{name: int(told[flag]) for name, flag in counts.items()}}
+    bursts = {"bursts": False, **dict.fromkeys(("to_bad", "to_good", "bad_loss", "good_loss"), 0.0)}
+    return {"label": told["label"], "shape": {**shape, **bursts, "distribution": told["distribution"]}}
