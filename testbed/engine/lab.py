@@ -50,9 +50,9 @@ class Progress(Protocol):
 class Lab:
     """See the module's text.
 
-    ``topology`` is the default world when None; ``runtime`` is a name ("auto" picks) or a runtime; ``fast`` asks for
-    the fast path where it can be had; ``link`` is the backend of declared links and of timelines ("auto" chooses for
-    each).
+    ``topology`` is the default world when None; ``runtime`` is a name or a runtime ("auto" is the one with which a lab
+    of that name stands, and else picks); ``fast`` asks for the fast path where it can be had; ``link`` is the backend
+    of declared links and of timelines ("auto" chooses for each).
     ``placed``, ``paths``, ``server``, ``clients`` and ``idles`` are there while it is up.
     """
 
@@ -67,7 +67,9 @@ class Lab:
         progress: Progress | None = None,
     ) -> None:
         self.name = checked_name(name)
-        self.runtime = choose(runtime) if isinstance(runtime, str) else runtime
+        self.runtime = (
+            choose(_made_with(name) if runtime == "auto" else runtime) if isinstance(runtime, str) else runtime
+        )
         self._topology = topology
         self._fast = fast
         self.link = checked_backend(link)
@@ -81,13 +83,10 @@ class Lab:
     def attach(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto", link: str = AUTO) -> Lab:
         """The lab of that name that stands. As a context manager it is left standing: whoever made it removes it.
 
-        ``link`` is the backend of shapes to come, in a scenario's timeline. With ``runtime`` "auto" it is the one that
-        the lab was made with. Raises UsageError if there is none.
+        ``link`` is the backend of shapes to come, in a scenario's timeline. Raises UsageError if there is none.
         """
-        state = lab_state.load(checked_name(name))
-        if runtime == "auto" and state is not None:
-            runtime = state.runtime
         lab = cls(name=name, runtime=runtime, link=link)
+        state = lab_state.load(name)
         if not lab.runtime.made(name):
             raise UsageError(f"no lab {name!r} stands: bring it up with `testbed up{_option(name)}`")
         if state is None or state.runtime != lab.runtime.name:
@@ -99,10 +98,7 @@ class Lab:
 
     @classmethod
     def stands(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> bool:
-        """Whether a lab of that name, or a part of one, is on this machine; ``runtime`` as for ``attach``."""
-        state = lab_state.load(checked_name(name))
-        if runtime == "auto" and state is not None:
-            runtime = state.runtime
+        """Whether a lab of that name, or a part of one, is on this machine."""
         return bool(cls(name=name, runtime=runtime).runtime.made(name))
 
     def up(self) -> None:
@@ -316,6 +312,12 @@ def _in_parallel(make: Callable[[PlacedNode], None], nodes: Sequence[PlacedNode]
     for future in futures:
         if future in done:
             future.result()
+
+
+def _made_with(name: str) -> str:
+    """The name of the runtime with which the lab was brought up; "auto" if it was not."""
+    state = lab_state.load(name)
+    return "auto" if state is None else state.runtime
 
 
 def _option(name: str) -> str:
