@@ -2,6 +2,9 @@
 
 A veth delivers in the sender's soft interrupt, so without steering the clients' CPU would do the server's receiving.
 Receive packet steering (kernel: Documentation/networking/scaling.rst) moves it: a CPU mask in the interface's rps_cpus.
+
+The switch between the nodes is hardware in the world that this stands for, and no server's work: what a server sends is
+switched on the other nodes' CPUs, as what they send is anyway.
 """
 
 from __future__ import annotations

@@ -25,9 +25,18 @@ _MNT_DETACH = 2
 _FOLDER = Path("/run/netns")
 """Where iproute2 keeps named namespaces: ours show in ``ip netns list``."""
 
-_IPV6 = Path("/proc/sys/net/ipv6/conf")
-_BRIDGE_HOOKS = Path("/proc/sys/net/bridge")
+_SETTINGS = Path("/proc/sys/net")
 """Of the namespace that the thread is in, unlike /sys."""
+
+_QUIET = {
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+    "bridge/bridge-nf-call-iptables": "0",
+    "bridge/bridge-nf-call-ip6tables": "0",
+    "bridge/bridge-nf-call-arptables": "0",
+}
+"""A switch speaks no IPv6 of its own: routers' and multicast searches would travel among the frames that are measured.
+And it shows no frame to a firewall: where br_netfilter is loaded, a new namespace begins with that switched on."""
 
 _PREFIX, _SUFFIX = "tb-", ".switch"
 """No lab or node has a dot in its name, so no other namespace of ours has such a name."""
@@ -44,6 +53,11 @@ class Port:
 def switch_name(lab: str) -> str:
     """The name of a lab's switch namespace."""
     return f"{_PREFIX}{lab}{_SUFFIX}"
+
+
+def switch_path(lab: str) -> str:
+    """Where a lab's switch namespace can be entered."""
+    return str(_FOLDER / switch_name(lab))
 
 
 def ports(namespace: str, addresses: Sequence[str]) -> dict[str, Port]:
@@ -75,12 +89,14 @@ def _kind(link: object) -> str | None:
     return link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND")  # type: ignore[attr-defined,no-any-return]  # a netlink message
 
 
-def lay(lab: str, members: Mapping[str, Sequence[int]], bridges: Mapping[str, str]) -> None:
+def lay(lab: str, members: Mapping[str, Sequence[int]], bridges: Mapping[str, str]) -> dict[int, str]:
     """Make the switch and move the ends in: ``members`` maps a network to host-side indices, ``bridges`` to the name
-    of the bridge on which they must now be. Nothing is moved that is not a veth on that bridge. Raises RuntimeFault.
+    of the bridge on which they must now be. Nothing is moved that is not a veth on that bridge.
+
+    Returns the names of the ends in the switch, by index. Raises RuntimeFault.
     """
     create_namespace(switch_name(lab))
-    path = str(_FOLDER / switch_name(lab))
+    path = switch_path(lab)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         # In a thread of its own although it is the namespace that this one is in: netlink cannot be used where an
@@ -88,7 +104,7 @@ def lay(lab: str, members: Mapping[str, Sequence[int]], bridges: Mapping[str, st
         inside("/proc/thread-self/ns/net", lambda: _check_and_move(members, bridges, descriptor))
     finally:
         os.close(descriptor)
-    inside(path, lambda: _bridge(members))
+    return inside(path, lambda: _bridge(members))
 
 
 def _check_and_move(members: Mapping[str, Sequence[int]], bridges: Mapping[str, str], namespace: int) -> None:
@@ -107,32 +123,25 @@ def _check_and_move(members: Mapping[str, Sequence[int]], bridges: Mapping[str, 
                 route.link("set", index=index, net_ns_fd=namespace)
 
 
-def _bridge(members: Mapping[str, Sequence[int]]) -> None:
-    """In the switch namespace: one bridge a network; the ends keep their indices when they come in.
-
-    Without the hooks that lead bridged frames through iptables: nothing filters here, and they cost the senders time.
-    Without IPv6: its routers' and multicast searches would travel among the frames that are measured.
-    """
-    for scope in ("all", "default"):
-        setting = _IPV6 / scope / "disable_ipv6"
-        if setting.exists():
-            setting.write_text("1")
-    for setting in _BRIDGE_HOOKS.glob("bridge-nf-call-*"):
-        setting.write_text("0")
+def _bridge(members: Mapping[str, Sequence[int]]) -> dict[int, str]:
+    """In the switch namespace: one bridge a network; the ends keep their indices when they come in."""
+    for setting, value in _QUIET.items():
+        if (_SETTINGS / setting).exists():
+            (_SETTINGS / setting).write_text(value)
     with IPRoute() as route:
         route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
-        here = {link.get_attr("IFLA_IFNAME"): link["index"] for link in route.get_links() if _kind(link) == "veth"}
-        by_index = set(here.values())
+        here = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in route.get_links() if _kind(link) == "veth"}
         for number, indices in enumerate(members.values()):
             name = f"bridge{number}"
             route.link("add", ifname=name, kind="bridge", br_forward_delay=0, br_stp_state=0, br_mcast_snooping=0)
             bridge = route.link_lookup(ifname=name)[0]
             route.link("set", index=bridge, state="up")
             for index in indices:
-                if index not in by_index:
+                if index not in here:
                     raise RuntimeFault(f"interface {index} did not arrive in the switch under its own number")
                 route.link("set", index=index, master=bridge)
                 route.link("set", index=index, state="up")
+        return here
 
 
 def create_namespace(name: str) -> None:

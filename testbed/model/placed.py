@@ -61,6 +61,24 @@ class PlacedTopology(Value):
                 return address, server.addresses[network]
         raise KeyError(f"{client.name} and {server.name} share no network")
 
+    def neighbours(self, node: PlacedNode) -> list[tuple[str, str]]:
+        """All nodes on the networks that a node is on, itself included, as (name, address)."""
+        own = self.node(node.node.shares_network_of) if node.node.shares_network_of else node
+        return [
+            (other.name, address)
+            for other in self.nodes
+            for network, address in other.addresses.items()
+            if network in own.addresses
+        ]
+
+    def switching_cpus(self) -> tuple[int, ...]:
+        """CPUs that do a switch's work: those of the other nodes that no server has; empty when there are none."""
+        used: dict[bool, set[int]] = {True: set(), False: set()}
+        for node in self.nodes:
+            if node.cpuset is not None:
+                used[node.node.role == "server"].update(cpu_numbers(node.cpuset))
+        return tuple(sorted(used[False] - used[True]))
+
 
 def cpu_numbers(cpuset: str) -> tuple[int, ...]:
     """The CPUs of a set: "0-1,3" is (0, 1, 3)."""

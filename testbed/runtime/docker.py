@@ -108,7 +108,7 @@ class DockerRuntime:
     def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
         """See the contract. A node that cannot be joined or started is removed again."""
         with faults(f"node {node.name!r}"):
-            made = self._create_container(placed.lab, node)
+            made = self._create_container(placed, node)
             try:
                 for network, address in list(node.addresses.items())[1:]:
                     full_name = _full_name(placed.lab, network)
@@ -120,7 +120,8 @@ class DockerRuntime:
         with self._lock:
             self._ids[placed.lab, node.name] = made
 
-    def _create_container(self, lab: str, node: PlacedNode) -> str:
+    def _create_container(self, placed: PlacedTopology, node: PlacedNode) -> str:
+        lab = placed.lab
         name, image = _full_name(lab, node.name), self._image(node)
         try:
             made = self._api.create_container(
@@ -131,7 +132,7 @@ class DockerRuntime:
                 hostname=None if node.node.shares_network_of else node.name,
                 environment=dict(node.node.environment),
                 labels={_LAB: lab, _NODE: node.name, _ROLE: node.node.role},
-                host_config=self._host_config(lab, node),
+                host_config=self._host_config(placed, node),
                 networking_config=self._networking(lab, node),
             )
         except ImageNotFound:
@@ -261,8 +262,8 @@ class DockerRuntime:
                     self._tags[build_from] = ensure_image(self._client, build_from, lambda _: None)
             return self._tags[build_from]
 
-    def _host_config(self, lab: str, node: PlacedNode) -> Any:
-        own = node.node
+    def _host_config(self, placed: PlacedTopology, node: PlacedNode) -> Any:
+        lab, own = placed.lab, node.node
         shared = own.shares_network_of
         mode = f"container:{_full_name(lab, shared)}" if shared else _full_name(lab, next(iter(node.addresses)))
         limit = None if own.nofile is None else [Ulimit(name="nofile", soft=own.nofile, hard=own.nofile)]
@@ -273,6 +274,8 @@ class DockerRuntime:
             read_only=own.read_only,
             tmpfs=dict(_tmpfs(entry) for entry in own.tmpfs),
             sysctls=dict(own.sysctls) if not shared else None,
+            # Beside the engine's name server, whose rules the fast path removes; shared with the network.
+            extra_hosts=None if shared else [f"{name}:{address}" for name, address in placed.neighbours(node)],
             cpuset_cpus=node.cpuset,
             ulimits=limit,
             security_opt=seccomp_option(node.name, own.seccomp),
@@ -282,7 +285,7 @@ class DockerRuntime:
     def _networking(self, lab: str, node: PlacedNode) -> Any:
         """The first network: the engine takes one at creation, the others are connected before the start.
 
-        The node's own name is an alias there, so that nodes find each other by the names of the topology.
+        The node's own name is an alias there, so that others that are put on the network find it by that.
         """
         endpoints = {
             _full_name(lab, network): self._api.create_endpoint_config(ipv4_address=address, aliases=[node.name])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
 from docker.errors import APIError, ImageNotFound
 
 from testbed.errors import EnvironmentLack, RuntimeFault
+from testbed.link import firewall, steering, switch
 from testbed.link import routes as link_routes
-from testbed.link import steering, switch, tracking
 from testbed.model.placed import PlacedTopology, cpu_numbers
 from testbed.runtime.base import Paths
 from testbed.runtime.docker_images import image_tag
@@ -76,30 +77,36 @@ def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapp
     """
     members: dict[str, list[int]] = {network.name: [] for network in placed.networks}
     interfaces: dict[str, list[str]] = {}
+    of_servers: list[int] = []
     for node in placed.nodes:
         if node.addresses:
             ports = switch.ports(_namespace(pids[node.name]), list(node.addresses.values()))
             interfaces[node.name] = [port.interface for port in ports.values()]
             for network, address in node.addresses.items():
                 members[network].append(ports[address].host_index)
-    switch.lay(placed.lab, members, bridges)
+            if node.node.role == "server":
+                of_servers += [port.host_index for port in ports.values()]
+    names = switch.lay(placed.lab, members, bridges)
     unplaced = [name for name in interfaces if placed.node(name).cpuset is None]
     if unplaced:
         return Paths(True, False, f"not steered: no CPUs of their own for {', '.join(unplaced)}")
     try:
         for name, own in interfaces.items():
             steering.steer(_namespace(pids[name]), own, cpu_numbers(placed.node(name).cpuset or ""))
+        if of_servers and placed.switching_cpus():
+            ends = [names[index] for index in of_servers]
+            steering.steer(switch.switch_path(placed.lab), ends, placed.switching_cpus())
     except RuntimeFault as fault:
         return Paths(True, False, str(fault))
-    return Paths(True, True, _exempt(pids))
+    return Paths(True, True, _without_firewalls(pids))
 
 
-def _exempt(pids: Mapping[str, int]) -> str:
-    """Keep connection tracking away from the nodes' packets; "", or where that could not be done and why."""
-    for name, pid in pids.items():
-        why_not = tracking.exempt(_namespace(pid))
-        if why_not:
-            return f"connection tracking stays on in {name}: {why_not}"
+def _without_firewalls(pids: Mapping[str, int]) -> str:
+    """Keep the engine's rules away from the nodes' packets; "", or where that could not be done and why."""
+    with ThreadPoolExecutor(len(pids)) as pool:
+        for name, why_not in zip(pids, pool.map(firewall.clear, map(_namespace, pids.values())), strict=True):
+            if why_not:
+                return f"the engine's packet rules stay in {name}: {why_not}"
     return ""
 
 

@@ -145,6 +145,13 @@ class NetnsRuntime:
                     interfaces = [f"eth{index}" for index in range(len(node.addresses))]
                     namespace = str(netns_state.namespace_path(placed.lab, node))
                     steer(namespace, interfaces, cpu_numbers(node.cpuset))
+            if placed.switching_cpus():
+                towards = [
+                    netns_wiring.port_name(address)
+                    for server in placed.with_role("server")
+                    for address in server.addresses.values()
+                ]
+                steer(str(netns_state.NAMESPACES / switch_name(placed.lab)), towards, placed.switching_cpus())
         except RuntimeFault as fault:
             return Paths(True, False, str(fault))
         unplaced = [node.name for node in placed.nodes if node.cpuset is None]
@@ -299,10 +306,7 @@ def _close(killed: subprocess.Popen[bytes]) -> None:
 
 def _hosts(placed: PlacedTopology, node: PlacedNode) -> str:
     """/etc/hosts of a node: every node that it shares a network with, by name."""
-    lines = ["127.0.0.1 localhost"]
-    own = placed.node(node.node.shares_network_of) if node.node.shares_network_of else node
-    for other in placed.nodes:
-        lines += [f"{address} {other.name}" for network, address in other.addresses.items() if network in own.addresses]
+    lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in placed.neighbours(node))]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -138,6 +138,38 @@ def test_receiving_is_steered_to_the_cpus_of_each_node(local: DockerRuntime) -> 
         assert [int(mask, 16) for mask in lab.run("server", ["sh", "-c", read]).stdout.split()] == [0, 0]
 
 
+def test_what_a_server_sends_is_switched_on_the_clients_cpus(local: DockerRuntime) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one CPU: server and clients share it")
+    nodes = tuple(node.model_copy(update={"cpuset": "0" if node.role == "server" else "1"}) for node in world().nodes)
+    with Lab(world().model_copy(update={"nodes": nodes}), name=LAB, runtime=local, fast=True) as lab:
+        ends = {
+            port.host_index: placed.node.role
+            for placed in lab.placed.nodes
+            for port in switch.ports(_namespace_of(lab, placed.name), list(placed.addresses.values())).values()
+        }
+        read = "cd /sys/class/net && grep -H . veth*/queues/rx-0/rps_cpus veth*/ifindex"
+        inner = ["ip", "netns", "exec", switch.switch_name(LAB), "sh", "-c", read]  # it mounts the namespace's sysfs
+        lines = subprocess.run(inner, capture_output=True, text=True, check=True).stdout.splitlines()
+        told = {(line.split("/")[0], line.split("/")[-1].split(":")[0]): line.split(":")[1] for line in lines}
+        masks = {int(told[name, "ifindex"]): int(told[name, "rps_cpus"], 16) for name, _ in told}
+        assert {masks[index] for index, role in ends.items() if role == "server"} == {2}
+        assert {masks[index] for index, role in ends.items() if role != "server"} == {0}
+
+
+def test_no_packet_of_a_node_meets_a_firewall(local: DockerRuntime) -> None:
+    """Docker's name server has left no hook behind, and the bridges of the switch call none."""
+    with lab_of(local) as lab:
+        for node in lab.placed.nodes:
+            enter = ["nsenter", f"--net={_namespace_of(lab, node.name)}", "iptables-save", "-t", "nat"]
+            assert "127.0.0.11" not in subprocess.run(enter, capture_output=True, text=True, check=True).stdout
+        assert "server" in lab.run("client1", ["getent", "hosts", "server"]).stdout
+        setting = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+        if Path(setting).exists():
+            inner = ["ip", "netns", "exec", switch.switch_name(LAB), "cat", setting]
+            assert subprocess.run(inner, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
 def test_the_switch_says_nothing_of_its_own_and_the_host_keeps_its_ipv6(local: DockerRuntime) -> None:
     setting = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
     if not setting.exists():
@@ -248,6 +280,12 @@ def test_a_veth_of_another_network_is_not_moved_and_nothing_before_it_is(local: 
 def test_an_address_that_is_not_on_a_veth_is_refused(local: DockerRuntime) -> None:
     with pytest.raises(RuntimeFault, match=r"127\.0\.0\.1"):
         switch.ports("/proc/self/ns/net", ["127.0.0.1"])
+
+
+def _namespace_of(lab: Lab, node: str) -> str:
+    containers = connect().containers.list(filters={"label": [f"testbed.lab={lab.name}", f"testbed.node={node}"]})
+    containers[0].reload()
+    return f"/proc/{containers[0].attrs['State']['Pid']}/ns/net"
 
 
 def _own_interface() -> str:
