@@ -8,6 +8,8 @@ removing a container removes its veth as usual.
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link.enter import inside
 
 _CLONE_NEWNET = 0x40000000
-_MS_BIND = 4096
+_MS_BIND, _MS_REC, _MS_SHARED = 4096, 16384, 1 << 20
 _MNT_DETACH = 2
 _FOLDER = Path("/run/netns")
 """Where iproute2 keeps named namespaces: ours show in ``ip netns list``."""
@@ -152,6 +154,9 @@ def create_namespace(name: str) -> None:
 
     def make() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
+        if not _share_folder(libc):
+            errors.append(f"{_FOLDER}: {os.strerror(ctypes.get_errno())}")
+            return
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0))
         except OSError as error:
@@ -167,6 +172,26 @@ def create_namespace(name: str) -> None:
     thread.join()
     if errors:
         raise RuntimeFault(f"network namespace {name} cannot be made: {errors[0]}")
+
+
+def _share_folder(libc: ctypes.CDLL) -> bool:
+    """Make the folder a mount of its own before anything is mounted in it, as ``ip netns add`` does.
+
+    Else the first ``ip netns add`` that comes later would cover what is mounted here, and nobody could remove it.
+    """
+    folder = str(_FOLDER).encode()
+    descriptor = os.open(_FOLDER, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if libc.mount(b"", folder, b"none", _MS_SHARED | _MS_REC, None) == 0:
+            return True
+        return (
+            ctypes.get_errno() == errno.EINVAL
+            and libc.mount(folder, folder, b"none", _MS_BIND | _MS_REC, None) == 0
+            and libc.mount(b"", folder, b"none", _MS_SHARED | _MS_REC, None) == 0
+        )
+    finally:
+        os.close(descriptor)
 
 
 def remove_namespace(name: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
@@ -248,6 +249,20 @@ def test_a_switch_that_a_killed_maker_left_is_found_and_removed(local: DockerRun
     assert local.made(lab) == []
     assert not Path("/run/netns", switch.switch_name(lab)).exists()
     local.remove(lab)
+
+
+def test_a_switch_that_stood_before_the_first_ip_netns_add_can_be_removed(local: DockerRuntime) -> None:
+    """In a mount namespace where nobody has used the folder yet; ``ip`` mounts the folder over itself."""
+    script = (
+        "set -e; "
+        f"{sys.executable} -c 'from testbed.link import switch; switch.create_namespace(\"tb-x.switch\")'; "
+        "ip netns add tb-x-other; "
+        f"{sys.executable} -c 'from testbed.link import switch; switch.remove_namespace(\"tb-x.switch\")'; "
+        "ip netns delete tb-x-other; test ! -e /run/netns/tb-x.switch"
+    )
+    command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && mkdir /run/netns && " + script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("interface", ["lo", "own"])
