@@ -103,14 +103,17 @@ class Sidecar:
 
 
 def _namespace_of_inode(inode: int) -> str | None:
-    """The namespace of any process that is in it."""
+    """By way of the oldest process that is in it: the node's own, which lives as long as the node does."""
+    found: list[tuple[int, str]] = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         path = process / "ns" / "net"
         try:
             if path.stat().st_ino == inode:
-                return str(path)
+                # The time of its start is the 22nd field of proc(5), the 20th behind the name, which may hold blanks.
+                started = int((process / "stat").read_text().rpartition(")")[2].split()[19])
+                found.append((started, str(path)))
         except OSError:
             continue  # the process has ended meanwhile
-    return None
+    return min(found)[1] if found else None
