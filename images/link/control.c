@@ -1,7 +1,8 @@
-#define _GNU_SOURCE /* accept4, struct ucred */
+#define _GNU_SOURCE /* struct ucred */
 #include "control.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +12,7 @@
 #include <unistd.h>
 
 #define ANSWER_ROOM (64 * 1024)
-#define ASKER_TIMEOUT_S 5
-#define LISTENER_TIMEOUT_US 50000 /* a request is one packet and comes at once: nobody may hold the link up … */
-#define ASKER_ATTEMPTS 5          /* … but on a busy machine an asker may not get a CPU for so long */
+#define ASKER_TIMEOUT_S 10
 
 static socklen_t control_address(struct sockaddr_un *address, uint16_t queue)
 {
@@ -24,12 +23,14 @@ static socklen_t control_address(struct sockaddr_un *address, uint16_t queue)
 
 int control_listen(uint16_t queue)
 {
-    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int listener = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener < 0)
         return -1;
     struct sockaddr_un address;
     socklen_t length = control_address(&address, queue);
-    if (bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 8) == 0)
+    int one = 1;
+    if (setsockopt(listener, SOL_SOCKET, SO_PASSCRED, &one, sizeof one) == 0 &&
+        bind(listener, (struct sockaddr *)&address, length) == 0)
         return listener;
     int error = errno;
     close(listener);
@@ -37,54 +38,63 @@ int control_listen(uint16_t queue)
     return -1;
 }
 
-static int set_timeout(int connection, long microseconds)
+static bool may_ask(struct msghdr *message)
 {
-    struct timeval time = {.tv_sec = microseconds / 1000000, .tv_usec = microseconds % 1000000};
-    return setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred asker;
+            memcpy(&asker, CMSG_DATA(part), sizeof asker);
+            return asker.uid == 0 || asker.uid == geteuid();
+        }
+    }
+    return false;
 }
 
 int control_accept(int listener, struct request *request)
 {
-    int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    if (connection < 0)
+    struct sockaddr_un asker;
+    struct iovec part = {.iov_base = request, .iov_len = sizeof *request};
+    union {
+        struct cmsghdr align;
+        unsigned char room[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct msghdr message = {.msg_name = &asker,
+                             .msg_namelen = sizeof asker,
+                             .msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    if (recvmsg(listener, &message, MSG_DONTWAIT) != (ssize_t)sizeof *request || request->size != sizeof *request ||
+        !may_ask(&message))
         return -1;
-    struct ucred asker;
-    socklen_t length = sizeof asker;
-    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &asker, &length) == 0 &&
-        (asker.uid == 0 || asker.uid == geteuid()) && set_timeout(connection, LISTENER_TIMEOUT_US) == 0 &&
-        recv(connection, request, sizeof *request, 0) == (ssize_t)sizeof *request && request->size == sizeof *request)
-        return connection;
-    close(connection);
-    return -1;
-}
-
-static int ask_once(uint16_t queue, const struct request *request)
-{
-    int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (connection < 0)
+    int answer = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (answer >= 0 && connect(answer, (struct sockaddr *)&asker, message.msg_namelen) != 0) {
+        close(answer);
         return -1;
-    struct sockaddr_un address;
-    socklen_t length = control_address(&address, queue);
-    static char answer[ANSWER_ROOM];
-    ssize_t got = -1;
-    if (connect(connection, (struct sockaddr *)&address, length) == 0 &&
-        set_timeout(connection, ASKER_TIMEOUT_S * 1000000L) == 0 &&
-        send(connection, request, sizeof *request, MSG_NOSIGNAL) == (ssize_t)sizeof *request)
-        got = recv(connection, answer, sizeof answer, 0);
-    int error = got == 0 ? ECONNRESET : errno;
-    close(connection);
-    if (got > 0 && write(STDOUT_FILENO, answer, (size_t)got) == got)
-        return 0;
-    errno = error;
-    return -1;
+    }
+    return answer;
 }
 
 int control_ask(uint16_t queue, const struct request *request)
 {
-    for (int attempt = 1;; attempt++) {
-        if (ask_once(queue, request) == 0)
-            return 0;
-        if ((errno != ECONNRESET && errno != EPIPE) || attempt == ASKER_ATTEMPTS)
-            return -1;
-    }
+    int asker = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (asker < 0)
+        return -1;
+    struct sockaddr_un address, own = {.sun_family = AF_UNIX};
+    socklen_t length = control_address(&address, queue);
+    const struct timeval patience = {.tv_sec = ASKER_TIMEOUT_S};
+    static char answer[ANSWER_ROOM];
+    ssize_t got = -1;
+    /* Bound to a name that the kernel chooses: where the answer goes. It comes from a socket of its own. */
+    if (bind(asker, (struct sockaddr *)&own, sizeof own.sun_family) == 0 &&
+        setsockopt(asker, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+        sendto(asker, request, sizeof *request, MSG_NOSIGNAL, (struct sockaddr *)&address, length) ==
+            (ssize_t)sizeof *request)
+        got = recv(asker, answer, sizeof answer, 0);
+    int error = got == 0 ? ECONNRESET : errno;
+    close(asker);
+    if (got > 0 && write(STDOUT_FILENO, answer, (size_t)got) == got)
+        return 0;
+    errno = error;
+    return -1;
 }

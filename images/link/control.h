@@ -1,6 +1,7 @@
 /*
- * How a running linkem is asked: a seqpacket socket with an abstract name, which exists in the network namespace of
- * the link only and vanishes with the process. Only the same user and root are answered.
+ * How a running linkem is asked: a datagram socket with an abstract name, which exists in the network namespace of the
+ * link only and vanishes with the process. A question is one datagram: linkem never waits for an asker, who may not get
+ * a CPU for long while packets are due. Only the same user and root are answered.
  */
 #ifndef LINK_CONTROL_H
 #define LINK_CONTROL_H
@@ -17,10 +18,10 @@ struct request {
     struct shape shape; /* for REQUEST_CHANGE */
 };
 
-/* A listening socket, or -1 with errno set (EADDRINUSE: another linkem has the queue). */
+/* The socket that questions come to, or -1 with errno set (EADDRINUSE: another linkem has the queue). */
 int control_listen(uint16_t queue);
 
-/* Accepts one request. Returns a connected descriptor that the answer is written to, or -1 if there was none. */
+/* Takes one question. Returns a descriptor that the answer is written to, in one piece, or -1 if there was none. */
 int control_accept(int listener, struct request *request);
 
 /* Asks the linkem of a queue; its answer goes to stdout. Returns 0, or -1 with errno set. */

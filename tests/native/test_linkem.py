@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from testbed.link.choose import apply, reset
+from testbed.link.enter import inside
 from testbed.link.train import TrainPlan, run_train
 from testbed.model.shape import GilbertElliott, LinkShape, Shape
 from tests.integration.link_pair import NamespacePlace, Pair, pair_of_namespaces
@@ -135,6 +137,23 @@ def test_a_change_waits_for_its_moment(sanitized: Pair) -> None:
     assert asker.wait(20) == 0, asker.stderr()
     assert place.run(["linkem", "--queue", "6", "--ask", "stop"]).status == 0
     assert running.wait(20) == 0, running.stderr()
+
+
+def test_what_is_no_question_is_passed_over_and_nobody_is_waited_for(sanitized: Pair) -> None:
+    place = place_of(sanitized)
+    emulator = place.start(["linkem", "--queue", "7"])
+    assert json.loads(emulator.lines(10.0)[0])["type"] == "ready"
+
+    def disturb() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.connect("\0testbed-linkem-7")
+            for junk in (b"", b"x", bytes(4096)):  # unbound: there is nowhere that an answer could go
+                stranger.send(junk)
+
+    inside(str(sanitized.near.namespace), disturb)
+    assert json.loads(place.run(["linkem", "--queue", "7", "--ask", "show"]).stdout)["type"] == "state"
+    assert place.run(["linkem", "--queue", "7", "--ask", "stop"]).status == 0
+    assert emulator.wait(20) == 0, emulator.stderr()
 
 
 def test_a_second_linkem_on_a_queue_is_refused(sanitized: Pair) -> None:
