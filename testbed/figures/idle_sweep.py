@@ -7,7 +7,7 @@ from statistics import mean
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from testbed.figures.base import FIGURES
 from testbed.figures.style import legend, looks, markers, new_figure
@@ -35,10 +35,11 @@ def draw(run: Run) -> Figure:
     smallest = min((r.idle_connections for r in records if r.idle_connections), default=1)
     axes.set_xscale("symlog", linthresh=smallest)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=-smallest / 15)  # so that the markers at zero are whole
     axes.set_xlabel("idle connections")
     axes.set_ylabel("server CPU time per reply (µs)")
     legend(axes, handles, records)
