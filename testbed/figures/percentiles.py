@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from testbed.figures.base import FIGURES
-from testbed.figures.style import Look, hollow_handle, looks, markers, new_panels
+from testbed.figures.style import Look, legend, looks, markers, new_panels
 from testbed.model.record import Record
 from testbed.store.reading import Run
 
@@ -36,7 +36,7 @@ def draw(run: Run) -> Figure:
     panels[0].set_ylabel("response time from the intended start (ms)")
     figure.supxlabel("request rate offered (requests/s)", fontsize=10)
     handles = [Line2D([], [], color=style[each].colour, marker=style[each].marker, label=each) for each in labels]
-    figure.legend(handles=[*handles, *hollow_handle(records)], frameon=False, fontsize=9, loc="outside right center")
+    legend(panels[-1], handles, records)
     return figure
 
 

@@ -40,7 +40,7 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
 
 def new_figure(title: str) -> tuple[Figure, Axes]:
     """A figure with one set of axes and a title; the layout makes room for every label."""
-    figure = Figure(figsize=(7.2, 4.8), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8.8, 4.8), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=11, loc="left")
     axes.grid(visible=True, linewidth=0.4, alpha=0.6)
@@ -74,5 +74,7 @@ def hollow_handle(records: Sequence[Record]) -> list[Line2D]:
 
 
 def legend(axes: Axes, handles: Sequence[Line2D], records: Sequence[Record]) -> None:
-    """The legend; it explains the hollow markers where there are any."""
-    axes.legend(handles=[*handles, *hollow_handle(records)], frameon=False, fontsize=9)
+    """The legend, beside the axes so that it covers no data; it explains the hollow markers where there are any."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # new_figure and new_panels made it
+    figure.legend(handles=[*handles, *hollow_handle(records)], frameon=False, fontsize=9, loc="outside right center")

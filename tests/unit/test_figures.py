@@ -48,17 +48,26 @@ def test_png_and_svg_are_byte_identical_when_drawn_again(tmp_path: Path) -> None
 
 
 def test_reply_rate_has_units_legend_the_ideal_line_and_hollow_markers(tmp_path: Path) -> None:
-    axes = FIGURES.get("reply_rate")(_run(tmp_path)).axes[0]
+    figure = FIGURES.get("reply_rate")(_run(tmp_path))
+    axes = figure.axes[0]
     assert axes.get_xlabel() == "request rate offered (requests/s)"
     assert axes.get_ylabel() == "reply rate (replies/s)"
-    legend = axes.get_legend()
-    assert legend is not None
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["select", "epoll-lt", "hollow: client-limited"]
     singles = [line for line in axes.lines if len(_xs(line)) == 1]
     hollow = [line for line in singles if line.get_markerfacecolor() == "white"]
     assert len(singles) == 4
     assert [_ys(line) for line in hollow] == [[18_000]]
     assert any(_xs(line) == _ys(line) and len(_xs(line)) == 2 for line in axes.lines)
+
+
+@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep"])
+def test_the_legend_covers_no_data(tmp_path: Path, kind: str) -> None:
+    figure = FIGURES.get(kind)(_run(tmp_path))
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert all(legend.get_window_extent().x0 >= axes.get_window_extent().x1 for axes in figure.axes)
 
 
 def test_percentiles_have_a_panel_each_with_every_point(tmp_path: Path) -> None:
