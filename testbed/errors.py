@@ -5,11 +5,14 @@ TestbedError
 │   └── InputError      … in a file or a field that can be named
 ├── EnvironmentLack     the machine lacks something, with what to do about it: exit 3
 └── RunError            the run itself failed: exit 1
+    ├── PointsFailed    … at some points: the others are on the disk
     ├── RuntimeFault    the container engine or the kernel refused or failed
     └── ProgramError    a program in a node failed
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class TestbedError(Exception):
@@ -47,6 +50,14 @@ class EnvironmentLack(TestbedError):
 
 class RunError(TestbedError):
     """The run could not be finished."""
+
+
+class PointsFailed(RunError):
+    """Some points could not be measured, even when tried again. ``folder`` is the run with all the others."""
+
+    def __init__(self, what: str, folder: Path) -> None:
+        super().__init__(what)
+        self.folder = folder
 
 
 class RuntimeFault(RunError):

@@ -55,8 +55,7 @@ class RunProgress:
         self._line(f"{record.point}: {record.replies_per_s:,.0f} replies/s{mark}")
 
     def point_failed(self, point: Point, error: ProgramError) -> None:
-        """A point that left no record."""
-        self._done += 1
+        """A point that left no record: it is tried again at the end."""
         self._line(f"{point.key}: FAILED: {error}")
 
     def _line(self, text: str) -> None:

@@ -17,13 +17,13 @@ from testbed.engine.lab import Lab
 from testbed.engine.run import profile_of, run
 from testbed.engine.scenario_file import changed, load_scenario
 from testbed.engine.sweep import estimate_s, points
-from testbed.errors import RunError, UsageError
+from testbed.errors import PointsFailed, RunError, UsageError
 from testbed.figures.draw import draw_figures
 from testbed.model.record import Verdict
 from testbed.model.scenario import Scenario
 from testbed.runtime import docker_images, netns_programs
 from testbed.runtime.choose import choose
-from testbed.store.reading import Run
+from testbed.store.reading import Run, read_run
 from testbed.topology.compose import load_compose
 
 
@@ -93,21 +93,27 @@ def command(
         return
     if build_first:
         _build(runtime)
-    disbelieved = 0
+    disbelieved, failures = 0, []
     with _lab(lab_name, runtime, file, link, fast, as_json) as lab:
         for scenario in scenarios:
-            chosen = profile_of(scenario, profile)
-            done = run(
-                scenario,
-                lab,
-                profile=profile,
-                seed=seed,
-                results=results,
-                resume=resume,
-                retry_invalid=retry_invalid,
-                observer=RunProgress(scenario.name, estimate_s(scenario, chosen, 1)),
-            )
+            progress = RunProgress(scenario.name, estimate_s(scenario, profile_of(scenario, profile), 1))
+            try:
+                done = run(
+                    scenario,
+                    lab,
+                    profile=profile,
+                    seed=seed,
+                    results=results,
+                    resume=resume,
+                    retry_invalid=retry_invalid,
+                    observer=progress,
+                )
+            except PointsFailed as error:  # what was measured is shown, and the other scenarios get their turn
+                failures.append(str(error))
+                done = read_run(error.folder)
             disbelieved += _report(done, as_json)
+    if failures:
+        raise RunError("; ".join(failures))
     if require_valid and disbelieved:
         raise RunError(f"{disbelieved} points are not valid, and --require-valid was given")
 

@@ -59,7 +59,7 @@ class Program:
             if not came and self._exited():
                 last = self._process.lines(0.1)
                 if not last:
-                    raise self._fault(f"ended before it said {kind!r}")
+                    raise self._fault(f"ended with status {self._process.wait(0.0)} before it said {kind!r}")
                 self._waiting.extend(self._parsed(text) for text in last)
 
     def drain(self) -> list[Line]:

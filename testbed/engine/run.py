@@ -21,7 +21,7 @@ from testbed.engine.sweep import Point, points
 from testbed.engine.timeline import Timeline, put_back_unfinished
 from testbed.engine.under_test.base import by_kind
 from testbed.engine.watched_links import WatchedLinks
-from testbed.errors import ProgramError, RunError, UsageError
+from testbed.errors import PointsFailed, ProgramError, RunError, UsageError
 from testbed.model.manifest import Manifest
 from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
@@ -112,7 +112,8 @@ def run(
 
     ``resume`` is the folder of a run to go on with: points that have a record there are not run again, unless
     ``retry_invalid`` and their verdict is not valid. Raises UsageError for a mechanism that the server does not have or
-    a timeline that the lab cannot follow, and RunError when points failed outright (the others are on the disk).
+    a timeline that the lab cannot follow, and PointsFailed when points failed outright, twice (the others are on the
+    disk).
     """
     observer = observer or Silent()
     chosen = profile_of(scenario, profile)
@@ -191,8 +192,11 @@ def _measure_all(
         return
     with _prepared(lab, scenario, tuple({point.server.label: point.server for point in todo}.values()), seed):
         failed = _measure_each(folder, todo, scenario, profile, lab, seed, observer, links)
+        if failed:  # once more at the end: a busy machine may have starved one program at one point
+            failed = _measure_each(folder, failed, scenario, profile, lab, seed, observer, links)
     if failed:
-        raise RunError(f"{failed} of {len(todo)} points failed; go on with: testbed run … --resume {folder}")
+        what = f"{len(failed)} of {len(todo)} points failed; go on with: testbed run … --resume {folder}"
+        raise PointsFailed(what, folder)
 
 
 def _measure_each(
@@ -204,9 +208,10 @@ def _measure_each(
     seed: int,
     observer: Observer,
     links: WatchedLinks,
-) -> int:
-    """Measure and write the points; returns how many failed outright."""
-    failed, in_a_row = 0, 0
+) -> list[Point]:
+    """Measure and write the points; returns those that failed outright."""
+    failed: list[Point] = []
+    in_a_row = 0
     for point in todo:
         observer.point_started(point)
         try:
@@ -214,7 +219,8 @@ def _measure_each(
             record = links.judged(record_of(scenario, point, seen))
         except ProgramError as error:
             observer.point_failed(point, error)
-            failed, in_a_row = failed + 1, in_a_row + 1
+            failed.append(point)
+            in_a_row += 1
             if in_a_row == _GIVE_UP_AFTER:
                 raise RunError(f"gave up: {in_a_row} points in a row failed, the last with: {error}") from error
             continue

@@ -12,10 +12,11 @@ from testbed.analysis.claims import judge_claims
 from testbed.engine import point as point_life
 from testbed.engine.lab import Lab
 from testbed.engine.measured import HostSample
-from testbed.engine.run import run
-from testbed.errors import RunError, UsageError
+from testbed.engine.run import Silent, run
+from testbed.engine.sweep import Point
+from testbed.errors import PointsFailed, ProgramError, RunError, UsageError
 from testbed.model.claim import Outcome, compared
-from testbed.model.record import Verdict
+from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
 from testbed.workload.specweb99 import SpecWeb99
 from tests.unit.records import SCENARIO
@@ -128,11 +129,37 @@ def test_a_run_of_nothing_but_refused_mechanisms_fails(world: World, lab: Lab, t
         run(scenario(), lab, results=tmp_path)
 
 
-def test_a_failed_point_is_named_the_others_stand_and_resume_runs_it(world: World, lab: Lab, tmp_path: Path) -> None:
+class Spoiling(Silent):
+    """Fails the server's starts that follow the third good point: those of a point that failed before."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.good, self.failed = world, 0, 0
+
+    def point_done(self, record: Record) -> None:
+        self.good += 1
+        if self.good == 3:
+            self.world.fail_servers = 1
+
+    def point_failed(self, point: Point, error: ProgramError) -> None:
+        self.failed += 1
+
+
+def test_a_failed_point_is_tried_once_more(world: World, lab: Lab, tmp_path: Path) -> None:
     world.fail_servers = 1
-    with pytest.raises(RunError, match="1 of 4 points failed; go on with: testbed run … --resume"):
-        run(scenario(), lab, results=tmp_path)
+    done = run(scenario(), lab, results=tmp_path)
+    assert len(done.latest()) == 4
+
+
+def test_a_point_that_fails_twice_is_named_the_others_stand_and_resume_runs_it(
+    world: World, lab: Lab, tmp_path: Path
+) -> None:
+    world.fail_servers = 1
+    observer = Spoiling(world)
+    with pytest.raises(PointsFailed, match="1 of 4 points failed; go on with: testbed run … --resume") as caught:
+        run(scenario(), lab, results=tmp_path, observer=observer)
+    assert observer.failed == 2
     (folder,) = (tmp_path / "example").iterdir()
+    assert caught.value.folder == folder
     before = len(world.commands)
     done = run(scenario(), lab, results=tmp_path, resume=folder)
     assert done.folder == folder
