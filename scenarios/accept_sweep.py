@@ -16,6 +16,6 @@ SCENARIO = Scenario(
         **PROFILES,
         "quick": PROFILES["quick"].model_copy(update={"rates_per_s": (10_000, 20_000)}),
     },
-    figures=("reply_rate", "percentiles"),
+    figures=("accept_limit", "reply_rate"),
     claims=paper_claims.ACCEPT_SWEEP,
 )

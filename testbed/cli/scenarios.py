@@ -35,3 +35,5 @@ def command(folder: Path, profile: str, as_json: bool) -> None:
     for row in rows:
         click.echo(f"{row['file']}  {row['points']} points, about {duration(float(str(row['seconds'])))}")
         click.echo(f"  {row['sentence']}")
+    seconds = sum(float(str(row["seconds"])) for row in rows)
+    click.echo(f"all  {sum(int(str(row['points'])) for row in rows)} points, about {duration(seconds)}")

@@ -31,9 +31,9 @@ class Look:
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """One look for each label."""
+    """One look for each label; where colours come round again, they have other markers."""
     return {
-        label: Look(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
+        label: Look(_COLOURS[index % len(_COLOURS)], _MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)])
         for index, label in enumerate(labels)
     }
 

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from testbed.errors import UsageError
 from testbed.figures.base import FIGURES
 from testbed.figures.draw import draw_figures
+from testbed.figures.style import looks
 from testbed.model.intervals import Counts, Intervals
 from testbed.model.record import Verdict
 from testbed.model.timeline import at
@@ -61,7 +62,7 @@ def test_reply_rate_has_units_legend_the_ideal_line_and_hollow_markers(tmp_path:
     assert any(_xs(line) == _ys(line) and len(_xs(line)) == 2 for line in axes.lines)
 
 
-@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep"])
+@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep", "accept_limit"])
 def test_the_legend_covers_no_data(tmp_path: Path, kind: str) -> None:
     figure = FIGURES.get(kind)(_run(tmp_path))
     FigureCanvasAgg(figure)
@@ -85,7 +86,7 @@ def test_repetitions_are_joined_through_their_mean(tmp_path: Path) -> None:
     assert next(_ys(line) for line in axes.lines if line.get_marker() == "None") == [200.0]
 
 
-@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep"])
+@pytest.mark.parametrize("kind", ["reply_rate", "percentiles", "idle_sweep", "accept_limit"])
 def test_nothing_is_cut_off(tmp_path: Path, kind: str) -> None:
     figure = FIGURES.get(kind)(_run(tmp_path))
     FigureCanvasAgg(figure)
@@ -103,7 +104,9 @@ def test_a_run_without_points_still_gives_a_figure(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=re.escape("unknown kind of figure 'pie': one of idle_sweep, percentiles")):
+    with pytest.raises(
+        UsageError, match=re.escape("unknown kind of figure 'pie': one of accept_limit, idle_sweep, percentiles")
+    ):
         draw_figures(_run(tmp_path), ["pie"])
 
 
@@ -142,3 +145,22 @@ def test_a_timeline_without_counts_over_time_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no point has counts over time"):
         draw_figures(_run(tmp_path), ["timeline"])
     assert draw_figures(saved_run(tmp_path), ["timeline"]), "a run without points gives an empty one"
+
+
+def test_accept_limits_stand_in_order_and_no_limit_at_the_right(tmp_path: Path) -> None:
+    limited = [
+        record("select", 9_000, 100.0 * place).model_copy(update={"accept_limit": limit, "point": str(limit)})
+        for place, limit in ((2, 10), (3, None), (1, 1))
+    ]
+    more = record("epoll-lt", 20_000, 5_000)
+    axes, other = FIGURES.get("accept_limit")(saved_run(tmp_path, *limited, more)).axes
+    assert other.get_ylim()[0] == 0
+    assert other.get_ylim()[1] > 5_000
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10", "all"]
+    line = next(line for line in axes.lines if len(_xs(line)) == 3)
+    assert (_xs(line), _ys(line)) == ([0, 1, 2], [100, 200, 300])
+
+
+def test_no_two_servers_look_alike() -> None:
+    found = looks([str(number) for number in range(30)])
+    assert len(set(found.values())) == 30
