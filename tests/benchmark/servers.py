@@ -89,10 +89,8 @@ def _knee(lab: Lab, scenario: Scenario) -> float:
 def _measure(lab: Lab, scenario: Scenario, server: Server, rate: float, turn: int) -> Record:
     point = Point(server, rate, 0, turn + 1)
     record = record_of(scenario, point, observe(lab, scenario, _PROFILE, point, seed=1))
-    print(
-        f"{record.point}: {record.replies_per_s:,.0f} replies/s {record.verdict.value} {'; '.join(record.reasons)}",
-        flush=True,
-    )
+    seen = f"{record.replies_per_s:,.0f} replies/s, {_cost(record):.1f} µs/reply, {scenario.workload.name}"
+    print(f"{record.point}: {seen}: {record.verdict.value} {'; '.join(record.reasons)}", flush=True)
     return record
 
 
