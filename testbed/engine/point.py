@@ -6,9 +6,11 @@ During the window the testbed keeps still: it sleeps, and reads the machine once
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from testbed.engine.lab import Lab
 from testbed.engine.measured import sample_host
@@ -63,8 +65,8 @@ def observe(
         _sleep_until(window_ns + int(profile.window_s * _NS_PER_S))
         after = _bracket(server)
         drain_s = profile.client_timeout_s + _STOP_TIMEOUT_S
-        client_summaries = tuple(client.finish(drain_s, ask=False) for client in clients)
-        idle_summaries = tuple(idle.finish(_STOP_TIMEOUT_S, ask=True) for idle in idles)
+        client_summaries = _finish_all(clients, drain_s, ask=False)
+        idle_summaries = _finish_all(idles, _STOP_TIMEOUT_S, ask=True)
         server_summary = server.finish()
         outcomes, links_off = changes.outcomes(), timeline.off()
         carriers = _carrier_changes(lab) - carriers - timeline.carrier_changes(lab.server.name)
@@ -122,18 +124,39 @@ def _start_idles(stack: ExitStack, lab: Lab, scenario: Scenario, connections: in
     mode = ["--mode", scenario.idle_mode]
     if scenario.idle_mode == "slow-reader":
         mode += ["--uri", f"/{SLOW_FILE}", "--read-rate", str(scenario.idle_read_bytes_per_s)]
-    programs: list[tuple[Program, int]] = []
-    for node, count in zip(lab.idles, counts, strict=True):
-        if count:
-            command = ["idleconn", *towards(lab, node, port), "--connections", str(count), *mode]
-            programs.append((stack.enter_context(Program(lab, node.name, command)), count))
-    for program, count in programs:
+
+    def start(node: PlacedNode, count: int) -> Program:
+        return Program(lab, node.name, ["idleconn", *towards(lab, node, port), "--connections", str(count), *mode])
+
+    wanted = [(node, count) for node, count in zip(lab.idles, counts, strict=True) if count]
+    programs = _start_all(stack, [partial(start, *each) for each in wanted])
+    for program, (_, count) in zip(programs, wanted, strict=True):
         ready = program.expect("ready", _READY_TIMEOUT_S)
         if int(ready["established"]) < count:
             raise ProgramError(
                 f"idleconn on {program.node} is ready with {ready['established']} of {count} connections"
             )
-    return [program for program, _ in programs]
+    return programs
+
+
+def _start_all(stack: ExitStack, starts: Sequence[Callable[[], Program]]) -> list[Program]:
+    """Start programs at once; those that did start end with the stack, also when one did not."""
+    with ThreadPoolExecutor(len(starts)) as pool:
+        futures = [pool.submit(start) for start in starts]
+    faults = [future.exception() for future in futures]
+    programs = [
+        stack.enter_context(future.result()) for future, fault in zip(futures, faults, strict=True) if fault is None
+    ]
+    for fault in faults:
+        if fault is not None:
+            raise fault
+    return programs
+
+
+def _finish_all(programs: Sequence[Program], timeout_s: float, ask: bool) -> tuple[Line, ...]:
+    """The summaries of programs that end at the same time. Raises ProgramError as ``Program.finish`` does."""
+    with ThreadPoolExecutor(max(1, len(programs))) as pool:
+        return tuple(pool.map(lambda program: program.finish(timeout_s, ask), programs))
 
 
 def _start_together(stack: ExitStack, load: _Load) -> tuple[list[Program], int, int, Armed]:
@@ -169,9 +192,7 @@ def _start_clients(stack: ExitStack, load: _Load, start_ns: int) -> tuple[list[P
         command += ["--interval", f"{load.interval_s:g}s"]
         return Program(lab, node.name, command)
 
-    with ThreadPoolExecutor(len(lab.clients)) as pool:
-        futures = [pool.submit(start, index, node) for index, node in enumerate(lab.clients)]
-        clients = [stack.enter_context(future.result()) for future in futures]
+    clients = _start_all(stack, [partial(start, *each) for each in enumerate(lab.clients)])
     late = sum(int(client.expect("ready", _READY_TIMEOUT_S)["now_ns"]) > start_ns for client in clients)
     return clients, late
 
