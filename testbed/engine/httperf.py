@@ -42,7 +42,7 @@ def parse_httperf(text: str) -> HttperfResult:
     reply = _line(text, rf"Reply time \[ms\]: response {_NUMBER} transfer {_NUMBER}")
     status = _line(text, r"Reply status: 1xx=\d+ 2xx=(\d+) 3xx=\d+ 4xx=\d+ 5xx=\d+")
     cpu = _line(text, rf"CPU time \[s\]: user {_NUMBER} system {_NUMBER}")
-    counts = dict(re.findall(r"([a-z]+(?:-[a-z]+)?) (\d+)", " ".join(_errors(text))))
+    errors = _errors(text)
     return HttperfResult(
         connections=int(total[0]),
         requests=int(total[1]),
@@ -53,7 +53,7 @@ def parse_httperf(text: str) -> HttperfResult:
         transfer_ms=float(reply[1]),
         replies_2xx=int(status[0]),
         cpu_s=float(cpu[0]) + float(cpu[1]),
-        errors=Errors(**{ours: int(counts[theirs]) for theirs, ours in _CLASSES.items()}),
+        errors=errors,
     )
 
 
@@ -64,11 +64,13 @@ def _line(text: str, pattern: str) -> tuple[str, ...]:
     return found.groups()
 
 
-def _errors(text: str) -> list[str]:
-    """Both lines of errors: the total and four classes, then the other four."""
-    lines = re.findall(r"^Errors: (.*)$", text, re.MULTILINE)
-    together = " ".join(lines)
-    missing = [name for name in _CLASSES if not re.search(rf"{name} \d+", together)]
-    if missing:
-        raise ProgramError(f"httperf printed no count of {missing[0]} errors")
-    return lines
+def _errors(text: str) -> Errors:
+    """From both lines of errors: the total and four classes, then the other four."""
+    together = " ".join(re.findall(r"^Errors: (.*)$", text, re.MULTILINE))
+    counts: dict[str, int] = {}
+    for theirs, ours in _CLASSES.items():
+        found = re.search(rf"(?:^|\s){theirs} ([0-9]+)", together)
+        if found is None:
+            raise ProgramError(f"httperf printed no count of {theirs} errors")
+        counts[ours] = int(found[1])
+    return Errors(**counts)
