@@ -1,0 +1,44 @@
+"""What the documents name exists: pictures, files, scenarios, and a section for each figure of the paper."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from testbed.cli import main
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_pictures_and_files_that_are_named_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    files = re.findall(r"\b((?:scenarios|images|docs|tests)/[\w./-]+\.(?:py|md|json|png))\b", text)
+    assert [name for name in pictures if not (path.parent / name).is_file()] == []
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
+def test_every_figure_of_the_paper_has_its_section() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "docs" / "figures.md").read_text(encoding="utf-8"), re.MULTILINE)
+    text = "\n".join(headings)
+    for name in ("Figures 1 and 2", "Figures 3 and 4", "Table 1", "Figures 5 and 6", "Figure 7", "Idle sweep", "Peers"):
+        assert name in text
+
+
+def test_scenarios_are_listed_with_sentence_points_and_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["scenarios", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {Path(row["file"]).stem for row in rows} == {path.stem for path in (ROOT / "scenarios").glob("*.py")}
+    assert all(row["sentence"] and row["points"] and row["seconds"] for row in rows)
+    assert main(["scenarios"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * len(rows) + 1
+    assert lines[-1].startswith(f"all  {sum(row['points'] for row in rows)} points, about ")
