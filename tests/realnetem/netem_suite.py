@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -195,6 +196,23 @@ def test_a_change_replaces_what_was_there(lab: Lab, backend: LinkBackend, endpoi
     assert backend.read_back(endpoint, "up") == Shape(delay_us=40_000)
     assert tc(endpoint, "qdisc", "show", "dev", "eth0").count("netem") == 1
     assert 40_000 <= min(probed(lab, "client", "server", 20).delays_us) < 50_000
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_prepared_change_comes_at_its_moment(
+    lab: Lab, backend: LinkBackend, endpoint: Endpoint, direction: Direction
+) -> None:
+    backend.hold(endpoint, direction)
+    assert backend.read_back(endpoint, direction) == Shape(), "a netem that does nothing"
+    normal = Shape(delay_us=20_000, jitter_us=5_000, distribution="normal")
+    for shape in (Shape(delay_us=30_000), normal, Shape()):
+        moment_ns = time.monotonic_ns() + 200_000_000
+        planned = backend.plan(endpoint, direction, shape, moment_ns)
+        assert planned.outcome(60) >= moment_ns
+        planned.cancel()
+        assert backend.read_back(endpoint, direction) == shape
+    backend.remove(endpoint, direction)
+    assert backend.read_back(endpoint, direction) is None
 
 
 def test_a_foreign_qdisc_is_not_touched(backend: LinkBackend, endpoint: Endpoint) -> None:
