@@ -48,6 +48,7 @@ needs_test() {
 needs_bench() {
     command -v ab >/dev/null || echo apache2-utils
     command -v wrk >/dev/null || echo wrk
+    command -v valgrind >/dev/null || echo valgrind
     command -v iperf3 >/dev/null || echo iperf3
 }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -18,7 +20,7 @@ from statistics import median
 
 import numpy as np
 
-from testbed.errors import EnvironmentLack
+from testbed.errors import EnvironmentLack, RunError
 from tests.benchmark.outcome import Outcome
 from tests.native.userver_process import IMAGES, Server, build, start
 
@@ -35,6 +37,7 @@ def main() -> list[Outcome]:
         raise EnvironmentLack("server and client need a CPU each", "a machine with two CPUs")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         (Path(folder) / "1.bin").write_bytes(b"x")
+        instructions = _counting_instructions(Path(folder))
         begin = functools.partial(start, "epoll-lt", docroot=Path(folder), wrapper=("taskset", "-c", str(cpus[0])))
         servers = {
             "uncounted": stack.enter_context(begin(binary=_build_uncounted())),
@@ -55,7 +58,33 @@ def main() -> list[Outcome]:
     return [
         _outcome("CPU per reply, counted ÷ not counted", costs["counted"], costs["uncounted"], 1.01),
         _outcome("CPU per reply, --profile ÷ counted", costs["profiled"], costs["counted"], 1.10),
+        *instructions,
     ]
+
+
+def _counting_instructions(folder: Path) -> list[Outcome]:
+    """Instructions that counting adds to a reply: the same on every machine, however busy. Nothing without valgrind."""
+    if shutil.which("valgrind") is None:
+        print("valgrind is not installed: instructions are not counted", flush=True)
+        return []
+    counted, uncounted = (_instructions(binary, folder) for binary in (build(), _build_uncounted()))
+    print(f"{counted:,.0f} user instructions a reply, {uncounted:,.0f} without counting", flush=True)
+    return [Outcome("user instructions a reply that count", counted - uncounted, "")]
+
+
+def _instructions(binary: Path, folder: Path) -> float:
+    """User instructions a reply: a longer life less a shorter one."""
+    lives = []
+    for connections in (50, 450):
+        output = folder / "callgrind"
+        wrapper = ("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={output}")
+        with start("epoll-lt", docroot=folder, binary=binary, wrapper=wrapper) as server:
+            _ask(server, connections)
+        found = re.search(r"^(?:summary|totals): (\d+)", output.read_text(), re.MULTILINE)
+        if found is None:
+            raise RunError("callgrind wrote no total")
+        lives.append(int(found[1]))
+    return (lives[1] - lives[0]) / 400
 
 
 def _build_uncounted() -> Path:
@@ -67,13 +96,17 @@ def _build_uncounted() -> Path:
 
 def _cost_us(server: Server) -> float:
     before = server.counters()
-    for _ in range(_CONNECTIONS):
-        with socket.create_connection((server.host, server.port)) as connection:
-            connection.sendall(_REQUEST)
-            connection.recv(4096)
+    _ask(server, _CONNECTIONS)
     after = server.counters()
     used = sum(after[key] - before[key] for key in ("cpu_user_us", "cpu_system_us"))
     return float(used) / _CONNECTIONS
+
+
+def _ask(server: Server, connections: int) -> None:
+    for _ in range(connections):
+        with socket.create_connection((server.host, server.port)) as connection:
+            connection.sendall(_REQUEST)
+            connection.recv(4096)
 
 
 def _outcome(name: str, over: list[float], under: list[float], goal: float) -> Outcome:
