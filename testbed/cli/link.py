@@ -12,9 +12,9 @@ from testbed.cli import _options
 from testbed.engine.lab import Lab
 from testbed.engine.timeline import put_back_unfinished
 from testbed.errors import UsageError
-from testbed.link.base import Endpoint
+from testbed.link.base import AUTO, Endpoint
 from testbed.link.capture import Bounds, Capture
-from testbed.link.choose import AUTO, read_back, set_by
+from testbed.link.choose import read_back, set_by
 from testbed.link.lab_links import LabLinks
 from testbed.model.link_report import LinkReport
 from testbed.model.shape import DIRECTIONS, Direction

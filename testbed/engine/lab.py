@@ -20,8 +20,8 @@ from testbed.engine import lab_state
 from testbed.engine.interrupts import only_first_interrupts, uninterrupted
 from testbed.engine.lab_state import LabState
 from testbed.errors import RunError, TestbedError, UsageError
-from testbed.link.choose import AUTO, checked_backend
-from testbed.link.lab_links import LabLinks
+from testbed.link.base import AUTO
+from testbed.link.choose import checked_backend
 from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import NODE_NAME, Topology
 from testbed.runtime.base import Completed, Made, Paths, Process, Runtime
@@ -30,8 +30,9 @@ from testbed.topology.default import default_topology
 from testbed.topology.plan import place
 
 DEFAULT_NAME = "testbed"
-_WORKERS = 8
-"""Nodes made at a time (eight in eight threads take a third of the time of eight in a row)."""
+_WORKERS = 2 * (os.cpu_count() or 1)
+"""Nodes made at a time. Starting one is work for the engine's CPUs, with waits in between: more at a time than this
+only takes turns, and costs more CPU time for each."""
 
 _PLANS = 5
 """Plans tried when another lab takes the chosen subnets first."""
@@ -218,6 +219,11 @@ class Lab:
         self._say("paths", total, total)
 
     def _shape_links(self, placed: PlacedTopology) -> None:
+        if not any(node.node.links for node in placed.nodes):
+            return
+        # What shapes and probes links is loaded late: most worlds have plain ones, and it takes a while.
+        from testbed.link.lab_links import LabLinks
+
         links = LabLinks(self.runtime, placed)
         for node in placed.nodes:
             for network, shape in node.node.links.items():

@@ -17,6 +17,9 @@ from testbed.model.shape import Direction, Shape
 from testbed.registry import Registry
 from testbed.runtime.base import Completed, Process
 
+AUTO = "auto"
+"""Instead of a backend's name: ``testbed.link.choose`` picks."""
+
 
 class Place(Protocol):
     """Where programs run that must be in an endpoint's network namespace (a namespace, or a container beside it)."""

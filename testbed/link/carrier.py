@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute
-
 from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link.base import Endpoint
-from testbed.link.enter import inside
+from testbed.link.enter import inside, netlink
 from testbed.link.timed import TimedCall
 
 _NEW_LINK, _GET_LINK = 16, 18
@@ -108,7 +106,7 @@ def _open() -> socket.socket:
 
 def _ends(interface: str) -> tuple[int, int]:
     """The indices of an interface and of its other end, which is in another namespace."""
-    with IPRoute() as route:
+    with netlink() as route:
         for link in route.get_links(ifname=interface):
             return int(link["index"]), int(link.get_attr("IFLA_LINK") or 0)
     raise RuntimeFault(f"there is no interface {interface}")
@@ -116,7 +114,7 @@ def _ends(interface: str) -> tuple[int, int]:
 
 def _bridge_of(port: int, node_end: int) -> int | None:
     """The bridge of a veth end, if the other end is what it must be: an index alone says little."""
-    with IPRoute() as route:
+    with netlink() as route:
         links: dict[int, Any] = {link["index"]: link for link in route.get_links()}
     link = links.get(port)
     if link is None or link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "veth":

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
-from testbed.link.base import BACKENDS, Endpoint, LinkBackend
+from testbed.link.base import AUTO, BACKENDS, Endpoint, LinkBackend
 from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 
-AUTO = "auto"
 _BURST_TOLERANCE = 0.01
 """The kernel keeps a bucket as the time that it takes to fill, in ticks of 64 ns."""
 

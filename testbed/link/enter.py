@@ -6,9 +6,12 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from testbed.errors import EnvironmentLack, RuntimeFault
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
@@ -36,6 +39,16 @@ def inside(namespace: str, work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def netlink() -> IPRoute:
+    """A netlink socket in the namespace that the thread is in; to be used as a context manager.
+
+    The library is loaded at its first use: it takes longer than many a verb that never speaks netlink.
+    """
+    from pyroute2 import IPRoute
+
+    return IPRoute()
 
 
 def _enter(namespace: str) -> None:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from testbed.errors import UsageError
 from testbed.link import choose
-from testbed.link.base import Endpoint
+from testbed.link.base import AUTO, Endpoint
 from testbed.link.carrier import Cable, cable_of
-from testbed.link.choose import AUTO, Choice
+from testbed.link.choose import Choice
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.sidecar import Sidecar, sidecar_name
 from testbed.model.link_report import LinkReport

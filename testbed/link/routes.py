@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyroute2 import IPRoute
-
-from testbed.link.enter import inside
+from testbed.link.enter import inside, netlink
 
 
 def set_routes(namespace: str, routes: Mapping[str, str]) -> None:
@@ -15,7 +13,7 @@ def set_routes(namespace: str, routes: Mapping[str, str]) -> None:
 
 
 def _replace(routes: Mapping[str, str]) -> None:
-    with IPRoute() as route:
+    with netlink() as route:
         for prefix, gateway in routes.items():
             route.route("replace", dst=prefix, gateway=gateway)
 

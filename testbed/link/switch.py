@@ -16,10 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
 from testbed.errors import EnvironmentLack, RuntimeFault
-from testbed.link.enter import inside
+from testbed.link.enter import inside, netlink
 
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED = 4096, 16384, 1 << 20
@@ -76,7 +74,7 @@ def ports(namespace: str, addresses: Sequence[str]) -> dict[str, Port]:
 
 
 def _veth_ports() -> dict[str, Port]:
-    with IPRoute() as route:
+    with netlink() as route:
         links = {link["index"]: link for link in route.get_links()}
         found = {}
         for entry in route.get_addr(family=2):
@@ -111,7 +109,7 @@ def lay(lab: str, members: Mapping[str, Sequence[int]], bridges: Mapping[str, st
 
 def _check_and_move(members: Mapping[str, Sequence[int]], bridges: Mapping[str, str], namespace: int) -> None:
     """All are checked before the first is moved."""
-    with IPRoute() as route:
+    with netlink() as route:
         links = {link["index"]: link for link in route.get_links()}
         numbers = {link.get_attr("IFLA_IFNAME"): index for index, link in links.items()}
         for network, indices in members.items():
@@ -130,7 +128,7 @@ def _bridge(members: Mapping[str, Sequence[int]]) -> dict[int, str]:
     for setting, value in _QUIET.items():
         if (_SETTINGS / setting).exists():
             (_SETTINGS / setting).write_text(value)
-    with IPRoute() as route:
+    with netlink() as route:
         route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
         here = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in route.get_links() if _kind(link) == "veth"}
         for number, indices in enumerate(members.values()):
