@@ -1,0 +1,80 @@
+"""Control groups of both versions, on trees of files: where they are found, what is read, what is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import EnvironmentLack
+from testbed.runtime import netns_groups
+from testbed.runtime.netns_groups import Hierarchies
+
+
+def mounts(folder: Path, *lines: str) -> Path:
+    path = folder / "mounts"
+    path.write_text("".join(f"{line.format(folder)}\n" for line in ("proc /proc proc rw 0 0", *lines)))
+    return path
+
+
+@pytest.fixture
+def version_1(tmp_path: Path) -> Hierarchies:
+    for name in ("cpu,cpuacct", "cpuset"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cpuset" / "cpuset.mems").write_text("0\n")
+    lines = ("cgroup {}/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0", "cgroup {}/cpuset cgroup rw,cpuset 0 0")
+    return netns_groups.find_hierarchies(mounts(tmp_path, *lines))
+
+
+@pytest.fixture
+def version_2(tmp_path: Path) -> Hierarchies:
+    (tmp_path / "unified").mkdir()
+    return netns_groups.find_hierarchies(mounts(tmp_path, "cgroup2 {}/unified cgroup2 rw,nsdelegate 0 0"))
+
+
+def test_version_1_has_a_hierarchy_for_each_controller(version_1: Hierarchies, tmp_path: Path) -> None:
+    assert version_1 == Hierarchies(1, tmp_path / "cpu,cpuacct", tmp_path / "cpuset")
+
+
+def test_version_2_has_one(version_2: Hierarchies, tmp_path: Path) -> None:
+    assert version_2 == Hierarchies(2, tmp_path / "unified", None)
+
+
+def test_where_both_are_mounted_the_one_that_has_the_controllers_is_taken(tmp_path: Path) -> None:
+    for name in ("unified", "cpuacct"):
+        (tmp_path / name).mkdir()
+    both = mounts(tmp_path, "cgroup2 {}/unified cgroup2 rw 0 0", "cgroup {}/cpuacct cgroup rw,cpuacct 0 0")
+    assert netns_groups.find_hierarchies(both) == Hierarchies(1, tmp_path / "cpuacct", None)
+
+
+def test_without_any_it_says_what_to_mount(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentLack) as caught:
+        netns_groups.find_hierarchies(mounts(tmp_path))
+    assert "mount -t cgroup2" in caught.value.fix
+
+
+def test_cpu_time_is_in_nanoseconds_whatever_the_version_counts_in(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    (one / "cpuacct.usage").write_text("1234567890\n")
+    (two / "cpu.stat").write_text("usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\nnr_periods 0\n")
+    assert netns_groups.cpu_time_ns(str(one)) == 1_234_567_890
+    assert netns_groups.cpu_time_ns(str(two)) == 1_234_567_000
+
+
+def test_a_node_of_version_2_has_one_group(version_2: Hierarchies) -> None:
+    (group,) = netns_groups.make_groups(version_2, "lab", "server", "0")
+    assert Path(group) == version_2.accounting / "testbed" / "lab" / "server"
+    assert Path(group).is_dir()
+
+
+@pytest.mark.parametrize("version", ["version_1", "version_2"])
+def test_processes_are_found_below_a_lab(version: str, request: pytest.FixtureRequest) -> None:
+    hierarchies: Hierarchies = request.getfixturevalue(version)
+    for node, numbers in (("server", "7\n9\n"), ("client1", "11\n0\n")):
+        (group, *_) = netns_groups.make_groups(hierarchies, "lab", node, None)
+        (Path(group) / "cgroup.procs").write_text(numbers)
+    assert netns_groups.processes(hierarchies, "lab") == {7, 9, 11}
+    assert netns_groups.processes(hierarchies, "lab", "server") == {7, 9}
+    assert netns_groups.processes(hierarchies, "other") == set()

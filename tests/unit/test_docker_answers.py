@@ -1,0 +1,145 @@
+"""What engines of different age answer is read alike: 20.10 on control groups 1, and 28 on control groups 2."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from testbed.model.placed import PlacedNode, PlacedTopology
+from testbed.model.topology import Network, Node, Topology
+from testbed.runtime import docker as docker_runtime
+from testbed.runtime.docker import DockerRuntime
+from testbed.topology.plan import place
+
+LABELS = {"testbed.lab": "a", "testbed.node": "server", "testbed.role": "server"}
+OLD_STATS = {"cpu_usage": {"total_usage": 5_000_000, "percpu_usage": [3_000_000, 2_000_000]}, "online_cpus": 2}
+NEW_STATS = {"cpu_usage": {"total_usage": 5_000_000, "usage_in_usermode": 4_000_000}, "online_cpus": 2}
+OLD_INFO = {"Driver": "overlay2", "NCPU": 2, "KernelVersion": "5.10.0", "Name": "there", "CgroupVersion": "1"}
+NEW_INFO = {**OLD_INFO, "Driver": "overlayfs", "CgroupVersion": "2", "KernelVersion": platform.release()}
+ENDPOINT = {"IPAddress": "10.9.0.2", "Gateway": "10.9.0.1", "Aliases": None, "MacAddress": "02:42:0a:09:00:02"}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "1.41": {
+        "version": {"Version": "20.10.24", "ApiVersion": "1.41"},
+        "info": OLD_INFO,
+        "networks": [
+            {"Name": "bridge", "Labels": {}, "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}},
+            {"Name": "none", "Labels": {}, "IPAM": {"Config": []}},
+        ],
+        "endpoint": ENDPOINT,
+        "stats": {"cpu_stats": OLD_STATS},
+    },
+    "1.50": {
+        "version": {"Version": "28.2.2", "ApiVersion": "1.50", "Components": [{"Name": "Engine"}]},
+        "info": {**NEW_INFO, "Name": socket.gethostname()},
+        "networks": [
+            {
+                "Name": "bridge",
+                "EnableIPv4": True,
+                "EnableIPv6": True,
+                "Labels": {},
+                "IPAM": {"Config": [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}, {"Subnet": "fd00::/64"}]},
+            },
+            {"Name": "none", "EnableIPv4": True, "Labels": {}, "IPAM": {"Config": None}},
+        ],
+        "endpoint": {**ENDPOINT, "DNSNames": ["server"], "GwPriority": 0},
+        "stats": {"cpu_stats": NEW_STATS},
+    },
+}
+
+
+class Engine:
+    """Answers as recorded, and keeps what it was asked to make."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self._answers = answers
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def version(self) -> Any:
+        return self._answers["version"]
+
+    def info(self) -> Any:
+        return self._answers["info"]
+
+    def networks(self, **_: Any) -> Any:
+        return self._answers["networks"] if not _.get("filters") else []
+
+    def containers(self, **_: Any) -> Any:
+        networks = {"tb-a.net0": self._answers["endpoint"], "tb-a.net1": {**self._answers["endpoint"], "IPAddress": ""}}
+        return [{"Labels": LABELS, "State": "running", "NetworkSettings": {"Networks": networks}}]
+
+    def inspect_container(self, name: str) -> Any:
+        return {"Id": name}
+
+    def stats(self, _: str, **__: Any) -> Any:
+        return self._answers["stats"]
+
+    def create_host_config(self, **given: Any) -> Any:
+        return given
+
+    def create_endpoint_config(self, **given: Any) -> Any:
+        return given
+
+    def create_networking_config(self, endpoints: Any) -> Any:
+        return endpoints
+
+    def create_container(self, image: str, **given: Any) -> Any:
+        self.asked.append(("create", given))
+        return {"Id": "made"}
+
+    def connect_container_to_network(self, made: str, network: str, **given: Any) -> None:
+        self.asked.append((f"connect {network}", given))
+
+    def start(self, made: str) -> None:
+        self.asked.append(("start", {}))
+
+
+@pytest.fixture(params=list(ANSWERS))
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    engine = Engine(ANSWERS[request.param])
+    monkeypatch.setattr(docker_runtime, "connect", lambda: SimpleNamespace(api=engine))
+    monkeypatch.setattr(docker_runtime, "host_routes", dict)
+    return engine
+
+
+def test_it_says_what_it_is_and_whether_it_is_here(engine: Engine) -> None:
+    described = DockerRuntime().describe()
+    new = described["api"] == "1.50"
+    assert described["cgroup_version"] == ("2" if new else "1")
+    assert described["local"] == ("yes" if new else "no")
+
+
+def test_its_networks_take_their_ipv4_subnets(engine: Engine) -> None:
+    assert DockerRuntime().taken_subnets() == {"172.17.0.0/16": "docker network bridge"}
+
+
+def test_cpu_time_is_what_the_control_group_counted(engine: Engine) -> None:
+    assert DockerRuntime().cpu_time_ns("a", "server") == 5_000_000
+
+
+def test_what_stands_is_told_with_the_addresses_that_are_set(engine: Engine) -> None:
+    (made,) = DockerRuntime().made("a")
+    assert (made.name, made.state, made.addresses) == ("server", "running", {"net0": "10.9.0.2"})
+
+
+def server() -> tuple[PlacedTopology, PlacedNode]:
+    own = Node(name="server", image="i", networks=("net0", "net1"))
+    placed = place(Topology(networks=(Network(name="net0"), Network(name="net1")), nodes=(own,)), "a", {}, [0])
+    return placed, placed.node("server")
+
+
+def test_a_node_on_two_networks_is_joined_to_both_before_it_starts_by_name_and_address(engine: Engine) -> None:
+    """Old engines take one network at creation and ignore a MAC address: so every engine is asked in this way."""
+    placed, node = server()
+    DockerRuntime().create_node(placed, node)
+    assert [what for what, _ in engine.asked] == ["create", "connect tb-a.net1", "start"]
+    created, connected = engine.asked[0][1], engine.asked[1][1]
+    assert created["networking_config"] == {
+        "tb-a.net0": {"ipv4_address": node.addresses["net0"], "aliases": ["server"]}
+    }
+    assert created["host_config"]["network_mode"] == "tb-a.net0"
+    assert connected == {"ipv4_address": node.addresses["net1"], "aliases": ["server"]}
+    assert "mac_address" not in {**created, **created["host_config"], **connected}
