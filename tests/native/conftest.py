@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.native import http_suite
+from tests.native import http_peer
 
 
 @pytest.fixture(scope="session")
 def docroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the HTTP cases ask for."""
-    return http_suite.write_docroot(tmp_path_factory.mktemp("docroot"))
+    return http_peer.write_docroot(tmp_path_factory.mktemp("docroot"))

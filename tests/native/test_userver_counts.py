@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.native import userver_process
-from tests.native.http_suite import FILES, Peer
+from tests.native.http_peer import FILES, Peer
 from tests.native.userver_process import Server
 
 CONNECTIONS = 40

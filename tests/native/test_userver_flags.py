@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.native import userver_process
-from tests.native.http_suite import Peer
+from tests.native.http_peer import Peer
 
 BAD_FLAGS = [
     (["--mech", "kqueue"], "'kqueue' is not a mechanism"),

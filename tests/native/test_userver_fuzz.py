@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.native import userver_process
-from tests.native.http_suite import Peer
+from tests.native.http_peer import Peer
 
 FUZZ_SECONDS = 4
 

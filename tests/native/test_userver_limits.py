@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.native import userver_process
-from tests.native.http_suite import FILES, LARGE, Peer
+from tests.native.http_peer import FILES, LARGE, Peer
 from tests.native.userver_process import Server
 
 MECHANISMS = Path(__file__).parent / "mechanisms"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.native import userver_process
-from tests.native.http_suite import FILES, Peer
+from tests.native.http_peer import FILES, Peer
 from tests.native.userver_process import Server
 
 
