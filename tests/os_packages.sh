@@ -38,6 +38,9 @@ needs_test() {
     command -v tcpdump >/dev/null || echo tcpdump
     command -v curl >/dev/null || echo curl
     command -v strace >/dev/null || echo strace
+    if command -v docker >/dev/null && ! docker compose version >/dev/null 2>&1; then
+        command -v docker-compose >/dev/null || echo docker-compose
+    fi
     # A kernel with netem for the tests, whatever this machine's own has. Only Debian has it, for x86 only.
     if [ "$(uname -m)" = x86_64 ] && grep -qs '^ID=debian$' /etc/os-release; then
         command -v linux.uml >/dev/null || echo user-mode-linux
