@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from testbed.engine.finding import Finding
 from testbed.engine.lab import Lab
-from testbed.errors import TestbedError
+from testbed.errors import EnvironmentLack, TestbedError
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Runtime
 from testbed.topology.default import default_topology
@@ -29,10 +29,15 @@ def probe_inside(runtime: Runtime) -> list[Finding]:
             findings.append(Finding("container", "ok", "containers of the default world start", required=True))
             for name, probe in _PROBES.items():
                 findings.extend(_asked(name, probe, lab))
+    except EnvironmentLack as lack:
+        findings.append(_no_container(lack.what, lack.fix))
     except TestbedError as error:
-        what = f"no container of the default world starts: {error}"
-        findings.append(Finding("container", "lack", what, "testbed build", required=False))
+        findings.append(_no_container(str(error), "testbed build"))
     return findings
+
+
+def _no_container(why: str, fix: str) -> Finding:
+    return Finding("container", "lack", f"no container of the default world starts: {why}", fix, required=False)
 
 
 def _asked(name: str, probe: Callable[[Lab], Iterator[Finding]], lab: Lab) -> Iterator[Finding]:

@@ -146,6 +146,14 @@ def test_containers_that_do_not_start_do_not_hide_the_rest(world: FakeRuntime) -
 
 
 @pytest.mark.usefixtures("world")
+def test_a_container_that_lacks_something_is_told_with_the_fix_of_that_lack(world: FakeRuntime) -> None:
+    world.failures["create_node", "server"] = EnvironmentLack("the programs are not built", "make -C images")
+    found = findings()["container"]
+    assert (found.state, found.fix) == ("lack", "make -C images")
+    assert "the programs are not built" in found.what
+    assert "to fix it" not in found.what
+
+
 def test_limits_of_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ CONFINED = {
 """Third-party packages that only some files may import."""
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Dotted names of all modules that a file imports, wherever in it the import stands (type checking aside)."""
     names: set[str] = set()
