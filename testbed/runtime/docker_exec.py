@@ -64,6 +64,7 @@ class Exec:
             # The client's timeout for answers holds for this socket too: a silent program would look like an ended one.
             self._socket = _raw(self._stream)
             self._socket.settimeout(None)
+            self._output = _buffered(self._stream)
             try:
                 self._begin()
             except BaseException:
@@ -73,7 +74,7 @@ class Exec:
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """What it prints, as (1 stdout or 2 stderr, bytes), until it ends. Closes the stream."""
         try:
-            yield from _frames(self._stream)
+            yield from _frames(self._output)
         finally:
             self._stream.close()
 
@@ -131,7 +132,7 @@ class Exec:
                 return
             if not state["Running"] and state["ExitCode"] is not None:
                 # It never ran. The engine tells why in the place of the command's output.
-                words = b"".join(payload for _, payload in _frames(self._stream)).decode("utf-8", "replace")
+                words = b"".join(payload for _, payload in _frames(self._output)).decode("utf-8", "replace")
                 raise RuntimeFault(f"{self.title} cannot be started: {' '.join(words.split())}")
             if time.monotonic() > deadline:
                 raise RuntimeFault(f"{self.title} has not started after {_BEGIN_TIMEOUT_S:g} s")
@@ -172,6 +173,15 @@ def _raw(stream: Any) -> Any:
     return getattr(stream, "_sock", stream)
 
 
+def _buffered(stream: Any) -> Any:
+    """What to read from: a short command's output may have come with the answer's header, and stand in the buffer from
+    which the SDK read that header. The socket that it hands out does not have it any more.
+    """
+    response = getattr(stream, "_response", None)
+    buffer = getattr(getattr(getattr(response, "raw", None), "_fp", None), "fp", None)
+    return buffer if hasattr(buffer, "read1") else stream
+
+
 def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     while True:
         header = _exactly(stream, _HEADER_BYTES)
@@ -187,7 +197,7 @@ def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
 
 def _exactly(stream: Any, count: int) -> bytes:
     """That many bytes, fewer at the end."""
-    receive = getattr(stream, "recv", None) or stream.read
+    receive = getattr(stream, "read1", None) or getattr(stream, "recv", None) or stream.read
     parts: list[bytes] = []
     while count > 0:
         try:
