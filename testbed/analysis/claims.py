@@ -38,11 +38,21 @@ def judge_claims(run: Run, claims: Sequence[Claim] | None = None, others: Sequen
     Where a claim names another scenario, its run is looked for in ``others``, then beside the run (the newest).
     Raises InputError when a run that is needed cannot be read.
     """
-    chosen = saved_claims(run) if claims is None else claims
+    return judge_pooled([run], claims, others)
+
+
+def judge_pooled(
+    runs: Sequence[Run], claims: Sequence[Claim] | None = None, others: Sequence[Run] = ()
+) -> tuple[Finding, ...]:
+    """Like ``judge_claims`` for several runs of one scenario together; the claims are the last run's own by default.
+
+    Points are paired within each run alone: what differs between runs stands on both sides of every ratio.
+    """
+    chosen = saved_claims(runs[-1]) if claims is None else claims
     named = {subject.scenario for claim in chosen for subject in claim.subjects if subject.scenario is not None}
     known = {other.manifest.name: other for other in others}
-    runs = {name: known.get(name) or _newest_beside(run, name) for name in named}
-    return tuple(_judged(claim, run, runs) for claim in chosen)
+    beside = {name: known.get(name) or _newest_beside(runs[-1], name) for name in named}
+    return tuple(_judged(claim, runs, beside) for claim in chosen)
 
 
 def _newest_beside(run: Run, scenario: str) -> Run | None:
@@ -50,14 +60,20 @@ def _newest_beside(run: Run, scenario: str) -> Run | None:
     return read_run(folders[-1]) if folders else None
 
 
-def _judged(claim: Claim, run: Run, runs: Mapping[str, Run | None]) -> Finding:
-    try:
-        effects, basis = _effects(claim, [_points(subject, run, runs) for subject in claim.subjects])
-    except _Undecidable as why:
-        return Finding(claim=claim, outcome=Outcome.CANNOT_TELL, confidence=CONFIDENCE, reason=str(why))
-    compared = {run.folder} | {other.folder for name, other in runs.items() if other and _names(claim, name)}
-    if len(compared) > 1:
-        basis += " of each run, without the drift between them"
+def _judged(claim: Claim, runs: Sequence[Run], beside: Mapping[str, Run | None]) -> Finding:
+    effects: list[float] = []
+    keys: list[_Key] = []
+    why = ""
+    for run in runs:
+        try:
+            found = _effects(claim, [_points(subject, run, beside) for subject in claim.subjects])
+        except _Undecidable as undecidable:
+            why = why or str(undecidable)
+            continue
+        keys += found
+        effects += found.values()
+    if not effects:
+        return Finding(claim=claim, outcome=Outcome.CANNOT_TELL, confidence=CONFIDENCE, reason=why)
     interval = ratio_interval(effects) if claim.under else mean_interval(effects)
     outcome = _outcome(claim, interval) if len(effects) > 1 else Outcome.CANNOT_TELL
     reason = ""
@@ -72,9 +88,18 @@ def _judged(claim: Claim, run: Run, runs: Mapping[str, Run | None]) -> Finding:
         low=interval.low if len(effects) > 1 else None,
         high=interval.high if len(effects) > 1 else None,
         confidence=CONFIDENCE,
-        basis=basis,
+        basis=_basis(claim, keys, len(runs), beside),
         reason=reason,
     )
+
+
+def _basis(claim: Claim, keys: Sequence[_Key], runs: int, beside: Mapping[str, Run | None]) -> str:
+    text = _counted(claim, keys)
+    if runs > 1:
+        text += f", {runs} runs"
+    if any(_names(claim, name) for name in beside):
+        text += " of each scenario, without the drift between their runs"
+    return text
 
 
 def _names(claim: Claim, scenario: str) -> bool:
@@ -119,8 +144,8 @@ def _is_of(record: Record, subject: Subject) -> bool:
     return all(field_of(record, name) == value for name, value in subject.where.items())
 
 
-def _effects(claim: Claim, sides: Sequence[_Points]) -> tuple[list[float], str]:
-    """The effect once for each pair of points, and in words how many pairs there are."""
+def _effects(claim: Claim, sides: Sequence[_Points]) -> dict[_Key, float]:
+    """The effect once for each pair of points."""
     if claim.at is At.PEAK:
         sides = [_peaks(claim, points) for points in sides]
     keys = [key for key in sides[0] if all(key in points for points in sides)]
@@ -131,8 +156,7 @@ def _effects(claim: Claim, sides: Sequence[_Points]) -> tuple[list[float], str]:
         keys = [key for key in keys if all(_overloaded(points[key]) is beyond for points in sides)]
         if not keys:
             raise _Undecidable(f"no rate was {'beyond' if beyond else 'within'} the capacity of all its servers")
-    effects = [_effect(claim, [points[key] for points in sides]) for key in sorted(keys)]
-    return effects, _counted(claim, keys)
+    return {key: _effect(claim, [points[key] for points in sides]) for key in sorted(keys)}
 
 
 def _effect(claim: Claim, records: Sequence[Record]) -> float:

@@ -21,7 +21,7 @@ _WHERE = {
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print them on stdout, in the order of the scenario."""
     for (sentence, source), group in groupby(findings, lambda found: (found.claim.sentence, found.claim.source)):
-        click.echo(f"“{sentence}” ({source})")
+        click.echo(f"{sentence} ({source})")
         for finding in group:
             outcome = click.style(f"{finding.outcome.value:<12}", fg=_COLOURS[finding.outcome])
             click.echo(f"  {outcome}  {_measured(finding)}")

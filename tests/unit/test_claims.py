@@ -240,7 +240,7 @@ def test_two_runs_are_compared_by_their_own_ratios(tmp_path: Path) -> None:
     for finding in (judged(now, RELATIVE), judged(now, RELATIVE, first)):
         assert finding.outcome is Outcome.REPRODUCED
         assert finding.effect == pytest.approx(0.495, rel=0.01)
-        assert "without the drift between them" in finding.basis
+        assert "without the drift between their runs" in finding.basis
 
 
 def test_another_machine_s_run_is_not_compared(tmp_path: Path) -> None:

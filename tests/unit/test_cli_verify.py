@@ -56,7 +56,7 @@ def test_each_outcome_has_its_exit_status(
     assert main(["verify", str(saved(tmp_path, points)), *options]) == status
     shown = capsys.readouterr()
     assert said in shown.out
-    assert "“It is ahead.” (here)" in shown.out
+    assert "It is ahead. (here)" in shown.out
     assert shown.err.count("\n") == status
     assert ("ahead" in shown.err) == bool(status)
 
@@ -66,7 +66,7 @@ def test_json_holds_effect_interval_and_outcome(tmp_path: Path, capsys: pytest.C
     assert main(["verify", str(folder), "--json"]) == 1
     (run,) = json.loads(capsys.readouterr().out)
     (finding,) = run["claims"]
-    assert run["folder"] == str(folder)
+    assert run["folders"] == [str(folder)]
     assert finding["outcome"] == "contradicted"
     assert finding["low"] < finding["effect"] < finding["high"] < 1.2
     assert finding["confidence"] == 0.95
@@ -84,6 +84,19 @@ def test_a_folder_of_results_means_the_newest_run_of_each_scenario(
         assert "20260102T000000" in capsys.readouterr().out
 
 
+def test_runs_of_one_scenario_are_judged_together_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for points in (pairs((100, 150)), pairs((10, 15.2))):
+        saved(tmp_path, list(points))
+    assert main(["verify", str(tmp_path), "--strict"]) == 1
+    assert "more rates or repetitions are needed" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path), "--pool", "--strict"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 pairs: 1 rate, 2 runs" in shown
+    assert "reproduced" in shown
+
+
 def test_a_file_s_claims_can_stand_for_those_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = saved(tmp_path, list(REPRODUCED), claims=False)
     assert main(["verify", str(folder)]) == 0
@@ -91,7 +104,7 @@ def test_a_file_s_claims_can_stand_for_those_saved(tmp_path: Path, capsys: pytes
     file = tmp_path / "example.py"
     file.write_text(SCENARIO)
     assert main(["verify", str(folder), "--scenario", str(file)]) == 0
-    assert "“It is behind.” (there)" in capsys.readouterr().out
+    assert "It is behind. (there)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
