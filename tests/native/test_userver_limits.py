@@ -91,7 +91,7 @@ def test_out_of_descriptors_and_back(mechanism: str, docroot: Path) -> None:
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         first = Peer(server.host, server.port)
         answers(first)
-        used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        used = descriptors(pid)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 3, before[1]))
         peers = [Peer(server.host, server.port) for _ in range(9)]
         counters = server.counters_when("open_connections", 4)
@@ -110,6 +110,19 @@ def test_out_of_descriptors_and_back(mechanism: str, docroot: Path) -> None:
         assert server.counters_when("open_connections", 0)["accepted"] == 10
 
 
+def descriptors(pid: int) -> int:
+    """How many a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def wait_for_descriptors(pid: int, count: int) -> None:
+    """Until it has so many open: io_uring closes a moment after the server has said that a connection is gone."""
+    until = time.monotonic() + 10
+    while descriptors(pid) != count and time.monotonic() < until:
+        time.sleep(0.01)
+    assert descriptors(pid) == count
+
+
 def test_hooked_accepts_stop_near_the_limit_and_return(docroot: Path) -> None:
     """io_uring accepts by itself only while many places are free; armed again, it meets EMFILE as a completion."""
     binary = userver_process.build(sanitize=True)
@@ -117,23 +130,25 @@ def test_hooked_accepts_stop_near_the_limit_and_return(docroot: Path) -> None:
         pytest.skip(reason)
     # hooked below 384 connections, and again below 128
     with userver_process.start("io_uring", docroot=docroot, binary=binary, backlog=64, max_connections=640) as server:
+        pid = server.ready["pid"]
+        used = descriptors(pid)
         peers = [Peer(server.host, server.port) for _ in range(660)]
         counters = server.counters_when("open_connections", 640)
         assert (counters["open_connections"], counters["listener_parked"]) == (640, 1)
         accept = counters["syscalls"]["accept"]
         assert 0 < accept["calls"] - accept["again"] <= 256, "most were accepted by the ring, the last ones by hand"
-        pid = server.ready["pid"]
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         close_all(peers)
         server.counters_when("accepted", 660)
-        counters = server.counters_when("open_connections", 0)
-        used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        server.counters_when("open_connections", 0)
+        wait_for_descriptors(pid, used)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 400, before[1]))
         peers = [Peer(server.host, server.port) for _ in range(400)]  # no longer hooked
         server.counters_when("accepted", 1060)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 4, before[1]))
         close_all(peers)  # hooked again, under that limit
         server.counters_when("open_connections", 0)
+        wait_for_descriptors(pid, used)
         manual = server.counters()["syscalls"]["accept"]["calls"]
         peers = [Peer(server.host, server.port) for _ in range(6)]
         counters = server.counters_when("open_connections", 4)
