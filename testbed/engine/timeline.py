@@ -91,8 +91,9 @@ class Timeline:
     def measure(self) -> None:
         """Measure each shape that the timeline will set, as declared links are before the first point: ``reports``."""
         found: list[LinkReport] = []
-        for link in self._shaped.values():
-            wanted = {change.shape(link.declared) for change in self._changes if self._shaped.get(change.link) is link}
+        for name, link in self._shaped.items():
+            changes = [change for change in self._changes if change.link == name and change.state is None]
+            wanted = {change.shape(link.declared) for change in changes}
             for shape in sorted(wanted - {link.declared}, key=LinkShape.text):
                 with self.held(), ExitStack() as stack:
                     for planned in link.plan(shape, time.monotonic_ns()):
