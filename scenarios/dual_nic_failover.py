@@ -6,7 +6,7 @@ BRIEF = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=8, client_timeout_s=
 
 SCENARIO = Scenario(
     name="dual_nic_failover",
-    title="One of two networks down from 3 s to 6 s: one-byte workload at 4,000 requests/s",
+    title="One of two networks down from 3 s to 6 s: one-byte workload",
     sentence="The clients on the other network do not notice; those on the failed one are back when it is.",
     servers=mechanisms("select", "epoll-lt"),
     workload=OneByte(),

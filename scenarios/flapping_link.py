@@ -6,8 +6,8 @@ BRIEF = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=11, client_timeout_s
 
 SCENARIO = Scenario(
     name="flapping_link",
-    title="A lossy, then flapping link of the server: one-byte workload at 4,000 requests/s",
-    sentence="Every flap costs the requests of its network, and as many retries come at once when it ends.",
+    title="A lossy, then flapping link of the server: one-byte workload",
+    sentence="A flap costs its network's requests, and sometimes a second more until the server finds its neighbours.",
     servers=mechanisms("select", "epoll-lt"),
     workload=OneByte(),
     timeline=(
