@@ -40,11 +40,11 @@ def draw(run: Run) -> Figure:
             _curves(axes, record, networks)
         axes.set_title(label, fontsize=10, loc="right")
         axes.set_xlim(0, load_s)
-        axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.grid(visible=True, linewidth=0.4, alpha=0.6)
         axes.set_ylabel("per second")
+    panels[0].set_ylim(bottom=0)  # of all panels, and only now that everything is drawn: the top stays as it is
     _name_changes(panels[0], changes)
     figure.suptitle(run.manifest.title, fontsize=11, x=0.02, ha="left")
     panels[-1].set_xlabel(f"seconds from the start of the load (measured from {profile['warm_up_s']:g} s)")

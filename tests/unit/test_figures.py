@@ -110,9 +110,13 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
         draw_figures(_run(tmp_path), ["pie"])
 
 
+def _intervals(replies: tuple[int, int, int]) -> Intervals:
+    counts = {"started": (10, 10, 10), "replies": replies, "errors": (0, 0, 3)}
+    return Intervals(interval_s=0.5, networks={"net0": Counts(**counts), "net1": Counts(**counts)})
+
+
 def _run_with_intervals(tmp_path: Path, *verdicts: Verdict) -> Run:
-    counts = {"started": (10, 10, 10), "replies": (10, 0, 5), "errors": (0, 0, 3)}
-    intervals = Intervals(interval_s=0.5, networks={"net0": Counts(**counts), "net1": Counts(**counts)})
+    intervals = _intervals((10, 0, 5))
     timeline = [at(0.5, "net1", "down"), at(1, "net1", "up"), at(1.1, "server/net0", "down: loss 2%")]
     run = saved_run(
         tmp_path,
@@ -139,6 +143,16 @@ def test_a_timeline_has_a_line_a_network_and_marks_its_changes(tmp_path: Path) -
     assert legend is not None
     named = [text.get_text() for text in legend.get_texts()]
     assert named == ["replies, clients on net0", "replies, clients on net1", "errors", "down", "hollow: suspect"]
+
+
+def test_no_panel_of_a_timeline_cuts_a_curve_off(tmp_path: Path) -> None:
+    low, high = _intervals((1, 1, 1)), _intervals((1, 900, 1))
+    records = (record("select"), record("epoll-lt"))
+    each = zip(records, (low, high), strict=True)
+    run = saved_run(tmp_path, *(one.model_copy(update={"intervals": intervals}) for one, intervals in each))
+    panels = FIGURES.get("timeline")(run).axes
+    assert [axes.get_ylim()[0] for axes in panels] == [0, 0]
+    assert all(axes.get_ylim()[1] > 1800 for axes in panels)
 
 
 def test_a_timeline_without_counts_over_time_is_refused(tmp_path: Path) -> None:
