@@ -129,36 +129,43 @@ static bool in_bounds(const struct option_spec *spec, double value)
     return spec->high <= spec->low || (value >= spec->low && value <= spec->high);
 }
 
-static void assign_number(const struct option_spec *spec, const char *text)
+static bool assign_number(const struct option_spec *spec, const char *text, char *problem, size_t room)
 {
     char bounds[96];
     bounds_text(spec, bounds, sizeof bounds);
     if (spec->kind == OPTION_REAL) {
         char *rest;
         double value;
-        if (!real_parse(text, &value, &rest) || *rest || !in_bounds(spec, value))
-            options_fail("--%s: '%s' is not allowed: a number%s", spec->name, text, bounds);
+        if (!real_parse(text, &value, &rest) || *rest || !in_bounds(spec, value)) {
+            snprintf(problem, room, "'%s' is not allowed: a number%s", text, bounds);
+            return false;
+        }
         *(double *)spec->target = value;
-        return;
+        return true;
     }
     uint64_t value;
     if (spec->kind == OPTION_DURATION) {
-        if (!duration_parse(text, &value) || !in_bounds(spec, (double)value))
-            options_fail("--%s: '%s' is not allowed: a duration with its unit (ns, us, ms, s, min)%s", spec->name, text, bounds);
+        if (!duration_parse(text, &value) || !in_bounds(spec, (double)value)) {
+            snprintf(problem, room, "'%s' is not allowed: a duration with its unit (ns, us, ms, s, min)%s", text, bounds);
+            return false;
+        }
     } else if (spec->kind == OPTION_COUNT_INF && strcmp(text, "inf") == 0) {
         value = OPTION_INFINITE;
     } else if (!count_parse(text, &value) || !in_bounds(spec, (double)value)) {
-        options_fail("--%s: '%s' is not allowed: a whole number%s%s", spec->name, text, bounds, spec->kind == OPTION_COUNT_INF ? ", or inf" : "");
+        const char *infinite = spec->kind == OPTION_COUNT_INF ? ", or inf" : "";
+        snprintf(problem, room, "'%s' is not allowed: a whole number%s%s", text, bounds, infinite);
+        return false;
     }
     *(uint64_t *)spec->target = value;
+    return true;
 }
 
-static void assign_choice(const struct option_spec *spec, const char *text)
+static bool assign_choice(const struct option_spec *spec, const char *text, char *problem, size_t room)
 {
     for (const char *const *choice = spec->choices; *choice; choice++) {
         if (strcmp(text, *choice) == 0) {
             *(const char **)spec->target = *choice;
-            return;
+            return true;
         }
     }
     char allowed[512] = "";
@@ -166,22 +173,31 @@ static void assign_choice(const struct option_spec *spec, const char *text)
         strncat(allowed, " ", sizeof allowed - strlen(allowed) - 1);
         strncat(allowed, *choice, sizeof allowed - strlen(allowed) - 1);
     }
-    options_fail("--%s: '%s' is not one of:%s", spec->name, text, allowed);
+    snprintf(problem, room, "'%s' is not one of:%s", text, allowed);
+    return false;
+}
+
+bool option_assign(const struct option_spec *spec, const char *text, char *problem, size_t room)
+{
+    if (spec->kind == OPTION_CHOICE)
+        return assign_choice(spec, text, problem, room);
+    if (spec->kind != OPTION_TEXT && spec->kind != OPTION_CUSTOM)
+        return assign_number(spec, text, problem, room);
+    if (spec->kind == OPTION_TEXT) {
+        *(const char **)spec->target = text;
+        return true;
+    }
+    const char *allowed = spec->parse(text, spec->target);
+    if (allowed)
+        snprintf(problem, room, "'%s' is not allowed: %s", text, allowed);
+    return !allowed;
 }
 
 static void assign(const struct option_spec *spec, const char *text)
 {
-    if (spec->kind == OPTION_TEXT) {
-        *(const char **)spec->target = text;
-    } else if (spec->kind == OPTION_CHOICE) {
-        assign_choice(spec, text);
-    } else if (spec->kind == OPTION_CUSTOM) {
-        const char *allowed = spec->parse(text, spec->target);
-        if (allowed)
-            options_fail("--%s: '%s' is not allowed: %s", spec->name, text, allowed);
-    } else {
-        assign_number(spec, text);
-    }
+    char problem[1024];
+    if (!option_assign(spec, text, problem, sizeof problem))
+        options_fail("--%s: %s", spec->name, problem);
 }
 
 void options_parse(int argc, char **argv, const char *purpose, const struct option_spec *specs)

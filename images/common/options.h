@@ -9,6 +9,7 @@
 #define TESTBED_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define OPTION_INFINITE UINT64_MAX
@@ -41,6 +42,9 @@ void options_parse(int argc, char **argv, const char *purpose, const struct opti
 
 /* Prints "PROGRAM: message" as one line on stderr and exits with status 2. */
 __attribute__((noreturn, format(printf, 1, 2))) void options_fail(const char *format, ...);
+
+/* Reads one value into the spec's target; not for switches. False, and in `problem` what is wrong and what is allowed. */
+bool option_assign(const struct option_spec *spec, const char *text, char *problem, size_t room);
 
 /* "20ms" → 20000000. Returns false if the text is no duration. */
 bool duration_parse(const char *text, uint64_t *nanoseconds);

@@ -18,6 +18,7 @@
 #include "repeat.h"
 #include "shape.h"
 #include "shape_options.h"
+#include "shape_report.h"
 
 struct counters {
     uint64_t packets, bytes, lost, overflowed, duplicated, corrupted, released, failed_copies;
@@ -26,6 +27,7 @@ struct counters {
 struct emulator {
     const char *label;
     struct nfqueue queue;
+    struct shape shape;
     struct link link;
     struct held held;
     struct counters counters;
@@ -155,29 +157,6 @@ static void kernel_drops(uint16_t number, uint64_t *full, uint64_t *unread)
     fclose(file);
 }
 
-static void write_shape(struct json *json, const struct shape *shape)
-{
-    json_object_open(json, "shape");
-    json_uint(json, "delay_ns", shape->delay_ns);
-    json_uint(json, "jitter_ns", shape->jitter_ns);
-    json_string(json, "distribution", distribution_names[shape->distribution]);
-    json_real(json, "correlation", shape->correlation);
-    json_real(json, "loss", shape->loss);
-    json_bool(json, "bursts", shape->bursts);
-    json_real(json, "to_bad", shape->to_bad);
-    json_real(json, "to_good", shape->to_good);
-    json_real(json, "bad_loss", shape->bad_loss);
-    json_real(json, "good_loss", shape->good_loss);
-    json_real(json, "duplicate", shape->duplicate);
-    json_real(json, "reorder", shape->reorder);
-    json_real(json, "corrupt", shape->corrupt);
-    json_uint(json, "rate_bps", shape->rate_bps);
-    json_uint(json, "burst_bytes", shape->burst_bytes);
-    json_uint(json, "limit", shape->limit);
-    json_uint(json, "seed", shape->seed);
-    json_object_close(json);
-}
-
 static void write_state(const struct emulator *emulator, const char *type, int descriptor)
 {
     const struct counters *counters = &emulator->counters;
@@ -190,7 +169,7 @@ static void write_state(const struct emulator *emulator, const char *type, int d
     json_int(&json, "pid", getpid());
     json_uint(&json, "now_ns", clock_now_ns());
     json_string(&json, "priority", emulator->priority);
-    write_shape(&json, &emulator->link.shape);
+    shape_write(&json, "shape", &emulator->shape);
     json_uint(&json, "packets", counters->packets);
     json_uint(&json, "bytes", counters->bytes);
     json_uint(&json, "held", emulator->held.count);
@@ -230,8 +209,10 @@ static void answer(struct emulator *emulator)
     const char *problem = NULL;
     if (request.kind == REQUEST_CHANGE) {
         problem = prepare(emulator, &request.shape);
-        if (!problem && link_change(&emulator->link, &request.shape) != 0)
-            problem = "no memory for the queue";
+        if (!problem) {
+            emulator->shape = request.shape;
+            link_change(&emulator->link, &emulator->shape, emulator->shape.seed);
+        }
     } else if (request.kind == REQUEST_STOP) {
         release_due(emulator, UINT64_MAX);
         ended = 1;
@@ -313,7 +294,9 @@ int main(int argc, char **argv)
     };
     shape_options_specs(&shape, specs + 5);
     options_parse(argc, argv, "delays, loses, repeats and limits packets of a NFQUEUE rule", specs);
-    shape_options_finish(&shape);
+    const char *contradiction = shape_options_finish(&shape);
+    if (contradiction)
+        options_fail("%s", contradiction);
     if (at_ns && !question)
         options_fail("--at is for --ask only");
     if (question) {
@@ -331,8 +314,8 @@ int main(int argc, char **argv)
     emulator.listener = control_listen((uint16_t)queue);
     if (emulator.listener < 0)
         fail("control socket of the queue", errno);
-    if (link_init(&emulator.link, &shape.shape) != 0)
-        fail("memory for the queue", ENOMEM);
+    emulator.shape = shape.shape;
+    link_init(&emulator.link, &emulator.shape, emulator.shape.seed);
     if (nfqueue_open(&emulator.queue, (uint16_t)queue, (uint32_t)most_held) != 0)
         fail("packet queue", errno);
     const char *problem = prepare(&emulator, &shape.shape);

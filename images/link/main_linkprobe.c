@@ -20,27 +20,16 @@
 #include "json.h"
 #include "options.h"
 #include "priority.h"
+#include "probe_arrivals.h"
 #include "probe_packet.h"
 
-#define MAX_PAYLOAD 1472
 #define BATCH 32
 #define BUFFER (16 << 20)
-#define WARM_UPS 3
 
 struct settings {
     bool receive, send;
     const char *address;
     uint64_t port, train, count, size, interval_ns, settle_ns, most;
-};
-
-struct arrival {
-    uint32_t sequence;
-    uint64_t sent_ns, arrived_ns;
-};
-
-struct arrivals {
-    struct arrival *list;
-    uint64_t count, room, corrupted, foreign, beyond, dropped;
 };
 
 static volatile sig_atomic_t ended;
@@ -78,15 +67,6 @@ static void sleep_until(uint64_t when_ns)
         ;
 }
 
-static void fill(unsigned char *payload, const struct settings *settings, uint32_t sequence)
-{
-    struct probe_packet packet = {
-        .magic = PROBE_MAGIC, .train = (uint32_t)settings->train, .sequence = sequence, .sent_ns = clock_now_ns()};
-    memcpy(payload, &packet, sizeof packet);
-    packet.sum = probe_sum(payload, settings->size);
-    memcpy(payload, &packet, sizeof packet);
-}
-
 static int sending_socket(const struct settings *settings)
 {
     int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -107,14 +87,14 @@ static int sending_socket(const struct settings *settings)
 /* Sends all packets that are due, in batches; returns how many the kernel refused. */
 static uint64_t send_due(int descriptor, const struct settings *settings, uint64_t from, uint64_t to)
 {
-    static unsigned char payloads[BATCH][MAX_PAYLOAD];
+    static unsigned char payloads[BATCH][PROBE_MOST_BYTES];
     uint64_t refused = 0;
     while (from < to) {
         unsigned batch = to - from < BATCH ? (unsigned)(to - from) : BATCH;
         struct mmsghdr messages[BATCH];
         struct iovec parts[BATCH];
         for (unsigned i = 0; i < batch; i++) {
-            fill(payloads[i], settings, (uint32_t)(from + i));
+            probe_fill(payloads[i], settings->size, (uint32_t)settings->train, (uint32_t)(from + i), clock_now_ns());
             parts[i] = (struct iovec){.iov_base = payloads[i], .iov_len = settings->size};
             messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &parts[i], .msg_iovlen = 1}};
         }
@@ -135,12 +115,12 @@ static uint64_t send_due(int descriptor, const struct settings *settings, uint64
 static void run_sender(const struct settings *settings)
 {
     int descriptor = sending_socket(settings);
-    unsigned char payload[MAX_PAYLOAD] = {0};
-    for (int i = 0; i < WARM_UPS && !ended; i++) {
-        fill(payload, settings, PROBE_WARM_UP);
+    unsigned char payload[PROBE_MOST_BYTES] = {0};
+    for (int i = 0; i < PROBE_WARM_UPS && !ended; i++) {
+        probe_fill(payload, settings->size, (uint32_t)settings->train, PROBE_WARM_UP, clock_now_ns());
         if (send(descriptor, payload, settings->size, 0) < 0 && errno != ENOBUFS && errno != ECONNREFUSED)
             fail("send");
-        sleep_until(clock_now_ns() + settings->settle_ns / WARM_UPS);
+        sleep_until(clock_now_ns() + settings->settle_ns / PROBE_WARM_UPS);
     }
     uint64_t began = clock_now_ns(), sent = 0, refused = 0, latest = 0;
     while (sent < settings->count && !ended) {
@@ -182,33 +162,6 @@ static int receiving_socket(const struct settings *settings)
     return descriptor;
 }
 
-static void note(struct arrivals *arrivals, const struct settings *settings, const unsigned char *payload, size_t length,
-                 uint64_t now)
-{
-    struct probe_packet packet;
-    if (length != settings->size) {
-        arrivals->foreign++;
-        return;
-    }
-    memcpy(&packet, payload, sizeof packet);
-    if (packet.sum != probe_sum(payload, length)) {
-        arrivals->corrupted++;
-        return;
-    }
-    if (packet.magic != PROBE_MAGIC || packet.train != (uint32_t)settings->train) {
-        arrivals->foreign++;
-        return;
-    }
-    if (packet.sequence == PROBE_WARM_UP)
-        return;
-    if (arrivals->count == arrivals->room) {
-        arrivals->beyond++;
-        return;
-    }
-    arrivals->list[arrivals->count++] =
-        (struct arrival){.sequence = packet.sequence, .sent_ns = packet.sent_ns, .arrived_ns = now};
-}
-
 /* The kernel's count of packets that found the socket's buffer full comes beside each packet. */
 static void note_drops(struct arrivals *arrivals, struct msghdr *header)
 {
@@ -221,9 +174,9 @@ static void note_drops(struct arrivals *arrivals, struct msghdr *header)
     }
 }
 
-static void read_all(int descriptor, const struct settings *settings, struct arrivals *arrivals)
+static void read_all(int descriptor, struct arrivals *arrivals)
 {
-    static unsigned char payloads[BATCH][MAX_PAYLOAD + 1];
+    static unsigned char payloads[BATCH][PROBE_MOST_BYTES + 1];
     for (;;) {
         struct mmsghdr messages[BATCH];
         struct iovec parts[BATCH];
@@ -245,44 +198,16 @@ static void read_all(int descriptor, const struct settings *settings, struct arr
         if (count <= 0)
             return;
         for (int i = 0; i < count; i++) {
-            note(arrivals, settings, payloads[i], messages[i].msg_len, now);
+            arrivals_note(arrivals, payloads[i], messages[i].msg_len, now);
             note_drops(arrivals, &messages[i].msg_hdr);
         }
     }
 }
 
-static void write_arrivals(const struct settings *settings, const struct arrivals *arrivals)
-{
-    struct json json;
-    json_line(&json, "summary");
-    json_uint(&json, "train", settings->train);
-    json_uint(&json, "received", arrivals->count);
-    json_uint(&json, "corrupted", arrivals->corrupted);
-    json_uint(&json, "foreign", arrivals->foreign);
-    json_uint(&json, "beyond", arrivals->beyond);
-    json_uint(&json, "dropped", arrivals->dropped);
-    uint64_t base = arrivals->count ? arrivals->list[0].sent_ns : 0;
-    json_uint(&json, "base_ns", base);
-    json_array_open(&json, "sequence");
-    for (uint64_t i = 0; i < arrivals->count; i++)
-        json_uint(&json, NULL, arrivals->list[i].sequence);
-    json_array_close(&json);
-    json_array_open(&json, "sent_ns");
-    for (uint64_t i = 0; i < arrivals->count; i++)
-        json_int(&json, NULL, (int64_t)(arrivals->list[i].sent_ns - base));
-    json_array_close(&json);
-    json_array_open(&json, "arrived_ns");
-    for (uint64_t i = 0; i < arrivals->count; i++)
-        json_int(&json, NULL, (int64_t)(arrivals->list[i].arrived_ns - base));
-    json_array_close(&json);
-    json_end(&json, STDOUT_FILENO);
-}
-
 static void run_receiver(const struct settings *settings, const sigset_t *open_mask)
 {
-    struct arrivals arrivals = {.room = settings->most};
-    arrivals.list = calloc(arrivals.room, sizeof *arrivals.list);
-    if (!arrivals.list)
+    struct arrivals arrivals;
+    if (arrivals_open(&arrivals, (uint32_t)settings->train, settings->size, settings->most) != 0)
         fail("memory for the arrivals");
     int descriptor = receiving_socket(settings);
     struct json json;
@@ -294,11 +219,11 @@ static void run_receiver(const struct settings *settings, const sigset_t *open_m
     while (!ended) {
         if (ppoll(&watched, 1, NULL, open_mask) < 0 && errno != EINTR)
             fail("ppoll");
-        read_all(descriptor, settings, &arrivals);
+        read_all(descriptor, &arrivals);
     }
-    write_arrivals(settings, &arrivals);
+    arrivals_write(&arrivals, STDOUT_FILENO);
     close(descriptor);
-    free(arrivals.list);
+    arrivals_close(&arrivals);
 }
 
 int main(int argc, char **argv)
@@ -312,7 +237,7 @@ int main(int argc, char **argv)
         {"port", OPTION_COUNT, &settings.port, "N", "UDP port", .low = 1, .high = 65535},
         {"train", OPTION_COUNT, &settings.train, "N", "which measurement it is", .low = 0, .high = UINT32_MAX},
         {"count", OPTION_COUNT, &settings.count, "N", "packets of the train", .low = 1, .high = 1e7},
-        {"size", OPTION_COUNT, &settings.size, "BYTES", "UDP payload, the same for both", .low = sizeof(struct probe_packet), .high = MAX_PAYLOAD},
+        {"size", OPTION_COUNT, &settings.size, "BYTES", "UDP payload, the same for both", .low = sizeof(struct probe_packet), .high = PROBE_MOST_BYTES},
         {"interval", OPTION_DURATION, &settings.interval_ns, "D", "between packets; 0s: as fast as it goes", .low = 0, .high = 10e9},
         {"settle", OPTION_DURATION, &settings.settle_ns, "D", "for warm-up packets, before the train", .low = 0, .high = 60e9},
         {"most", OPTION_COUNT, &settings.most, "N", "arrivals to keep", .low = 1, .high = 1e7},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import subprocess
 import tarfile
@@ -30,8 +31,8 @@ _DEBOOTSTRAP = """
 folder=$(mktemp -d) && debootstrap --variant=minbase "$0" "$folder" >&2 && tar -C "$folder" -c .
 status=$?; rm -rf "$folder"; exit $status
 """
-_SHARED = ("Makefile", "common")
-"""What every program is built with, beside its own folder."""
+_COPIED = re.compile(r"^COPY ([\w.]+) /src/", re.MULTILINE)
+"""What an image of ours is built with, beside its own folder: what its Dockerfile copies."""
 
 _PULL_SILENCE_S = 15.0
 """A registry that says nothing for so long is taken for one that cannot be reached."""
@@ -99,8 +100,9 @@ def _context(build_from: str) -> list[tuple[str, Path]]:
     images = images_folder()
     if folder.parent != images:
         return sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
-    roots = [images / name for name in _SHARED] + [folder]
-    files = [path for root in roots for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()]
+    copied = _COPIED.findall((folder / "Dockerfile").read_text(encoding="utf-8"))
+    roots = [images / name for name in copied] + [folder]
+    files = {path for root in roots for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()}
     return sorted((path.relative_to(images).as_posix(), path) for path in files)
 
 

@@ -31,7 +31,7 @@ def harness(folder: Path, name: str, source: str, parts: list[str], compiler: st
     binary = folder / name
     files = [str(IMAGES / part) for part in parts]
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", *_SANITIZERS, *extra.split()]
-    includes = [f"-I{IMAGES / 'common'}", f"-I{IMAGES / 'link'}"]
+    includes = [f"-I{IMAGES / folder}" for folder in ("common", "link", "shape")]
     _run([compiler, *flags, *includes, "-o", str(binary), str(main), *files, "-lm"], folder)
     return binary
 

@@ -33,10 +33,10 @@ int main(int argc, char **argv)
     };
     shape_options_specs(&options, specs + 3);
     options_parse(argc, argv, "decides", specs);
-    shape_options_finish(&options);
-    struct link link;
-    if (link_init(&link, &options.shape) != 0)
+    if (shape_options_finish(&options))
         return 1;
+    struct link link;
+    link_init(&link, &options.shape, options.shape.seed);
     for (uint64_t i = 0; i < count; i++) {
         uint64_t now = 1000000000ull + i * gap;
         struct fate fate = link_packet(&link, now, length);
@@ -53,7 +53,7 @@ LOST, OVERFLOWED, DUPLICATED, CORRUPTED, DELAY = range(5)
 
 @pytest.fixture(scope="module")
 def decide(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    parts = ["link/shape.c", "link/shape_options.c", "common/options.c"]
+    parts = ["shape/shape.c", "shape/shape_options.c", "common/options.c"]
     binary = harness(tmp_path_factory.mktemp("decisions"), "decisions", _SOURCE, parts)
 
     def run(count: int, **flags: object) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -170,6 +170,6 @@ int main(void)
     return 0;
 }
 """
-    binary = harness(tmp_path, "quantiles", source, ["link/shape.c"])
+    binary = harness(tmp_path, "quantiles", source, ["shape/shape.c"])
     text = subprocess.run([binary], capture_output=True, text=True, timeout=20, check=True).stdout
     assert np.allclose([float(line) for line in text.split()], norm.ppf(np.arange(1, 1000) / 1000), atol=1e-9)

@@ -1,7 +1,7 @@
 /* Streams of seeded random numbers, one for each effect of a link, so that a packet's fate in one effect depends on
  * its number and the seed only, whatever other effects are on. splitmix64: repeatable, not for secrets. */
-#ifndef LINK_RANDOM_H
-#define LINK_RANDOM_H
+#ifndef SHAPE_STREAM_H
+#define SHAPE_STREAM_H
 
 #include <stdint.h>
 
@@ -22,6 +22,12 @@ static inline struct stream stream_of(uint64_t seed, uint64_t number)
 {
     struct stream seeder = {.state = seed ^ (number * 0xd6e8feb86659fd93ull)};
     return (struct stream){.state = stream_next(&seeder)};
+}
+
+/* As if a number had been drawn. */
+static inline void stream_skip(struct stream *stream)
+{
+    stream->state += 0x9e3779b97f4a7c15ull;
 }
 
 /* Uniform in (0, 1), both ends excluded: safe for logarithms and quantiles. */

@@ -57,7 +57,7 @@ double distribution_quantile(enum distribution distribution, double unit)
 static double jitter_draw(struct link *link)
 {
     struct stream *stream = &link->streams[STREAM_JITTER];
-    const struct shape *shape = &link->shape;
+    const struct shape *shape = link->shape;
     if (shape->correlation == 0) {
         if (shape->distribution == DISTRIBUTION_NORMAL)
             return cut(normal_draw(stream));
@@ -74,7 +74,7 @@ static double jitter_draw(struct link *link)
 
 static uint64_t travel_ns(struct link *link)
 {
-    const struct shape *shape = &link->shape;
+    const struct shape *shape = link->shape;
     if (shape->jitter_ns == 0)
         return shape->delay_ns;
     double travel = (double)shape->delay_ns + jitter_draw(link) * (double)shape->jitter_ns;
@@ -83,13 +83,17 @@ static uint64_t travel_ns(struct link *link)
 
 static bool happens(struct stream *stream, double share)
 {
-    /* A draw is taken whether it can happen or not: the fate of the n-th packet hangs on nothing but n. */
+    /* A number is used up whether it can happen or not: the fate of the n-th packet hangs on nothing but n. */
+    if (share == 0) {
+        stream_skip(stream);
+        return false;
+    }
     return stream_unit(stream) < share;
 }
 
 static bool is_lost(struct link *link)
 {
-    const struct shape *shape = &link->shape;
+    const struct shape *shape = link->shape;
     if (!shape->bursts)
         return happens(&link->streams[STREAM_LOSS], shape->loss);
     bool lost = happens(&link->streams[STREAM_LOSS], link->bad ? shape->bad_loss : shape->good_loss);
@@ -98,19 +102,37 @@ static bool is_lost(struct link *link)
     return lost;
 }
 
+/* Room for one more waiting packet. Without memory the queue is full. */
+static bool make_room(struct link *link)
+{
+    if (link->waiting < link->room)
+        return true;
+    uint32_t room = link->room ? 2 * link->room : 16;
+    uint64_t *ring = malloc(room * sizeof *ring);
+    if (!ring)
+        return false;
+    for (uint32_t i = 0; i < link->waiting; i++)
+        ring[i] = link->leaving_ns[(link->head + i) & (link->room - 1)];
+    free(link->leaving_ns);
+    link->leaving_ns = ring;
+    link->room = room;
+    link->head = 0;
+    return true;
+}
+
 /* When the packet has left the queue of the rate. Returns false if there is no room in it. */
 static bool leave_queue(struct link *link, uint64_t now_ns, size_t length, uint64_t *left_ns)
 {
-    const struct shape *shape = &link->shape;
+    const struct shape *shape = link->shape;
     if (shape->rate_bps == 0) {
         *left_ns = now_ns;
         return true;
     }
     while (link->waiting && link->leaving_ns[link->head] <= now_ns) {
-        link->head = (link->head + 1) % (shape->limit + 1);
+        link->head = (link->head + 1) & (link->room - 1);
         link->waiting--;
     }
-    if (link->waiting > shape->limit) /* one is being sent, the others wait */
+    if (link->waiting > shape->limit || !make_room(link)) /* one is being sent, the others wait */
         return false;
     double ns_per_byte = 8e9 / (double)shape->rate_bps;
     uint64_t sending_ns = (uint64_t)((double)(length + ETHERNET_HEADER) * ns_per_byte + 0.5);
@@ -119,14 +141,14 @@ static bool leave_queue(struct link *link, uint64_t now_ns, size_t length, uint6
     link->free_at_ns = base + sending_ns;
     uint64_t left = link->free_at_ns > ahead_ns ? link->free_at_ns - ahead_ns : 0;
     *left_ns = left > now_ns ? left : now_ns;
-    link->leaving_ns[(link->head + link->waiting) % (shape->limit + 1)] = *left_ns;
+    link->leaving_ns[(link->head + link->waiting) & (link->room - 1)] = *left_ns;
     link->waiting++;
     return true;
 }
 
 struct fate link_packet(struct link *link, uint64_t now_ns, size_t length)
 {
-    const struct shape *shape = &link->shape;
+    const struct shape *shape = link->shape;
     struct fate fate = {.lost = is_lost(link)};
     fate.duplicated = happens(&link->streams[STREAM_DUPLICATE], shape->duplicate);
     fate.corrupted = happens(&link->streams[STREAM_CORRUPT], shape->corrupt);
@@ -151,55 +173,37 @@ struct fate link_packet(struct link *link, uint64_t now_ns, size_t length)
     return fate;
 }
 
-static void start_streams(struct link *link, uint64_t seed)
+static void start_streams(struct link *link)
 {
     for (int i = 0; i < STREAMS; i++)
-        link->streams[i] = stream_of(seed, (uint64_t)i + 1);
+        link->streams[i] = stream_of(link->seed, (uint64_t)i + 1);
     link->last_normal = normal_draw(&link->streams[STREAM_JITTER]);
     link->bad = false;
 }
 
-/* A ring for `limit` waiting packets and the one being sent, with the newest of what waits now. */
-static uint64_t *ring_for(const struct link *link, uint64_t limit)
+void link_init(struct link *link, const struct shape *shape, uint64_t seed)
 {
-    uint64_t *ring = calloc(limit + 1, sizeof *ring);
-    if (!ring)
-        return NULL;
-    uint64_t kept = link->waiting < limit + 1 ? link->waiting : limit + 1;
-    for (uint64_t i = 0; i < kept; i++)
-        ring[i] = link->leaving_ns[(link->head + link->waiting - kept + i) % (link->shape.limit + 1)];
-    return ring;
+    *link = (struct link){.shape = shape, .seed = seed};
+    start_streams(link);
 }
 
-int link_init(struct link *link, const struct shape *shape)
+void link_change(struct link *link, const struct shape *shape, uint64_t seed)
 {
-    *link = (struct link){.shape = *shape};
-    link->leaving_ns = ring_for(link, shape->limit);
-    if (!link->leaving_ns)
-        return -1;
-    start_streams(link, shape->seed);
-    return 0;
-}
-
-int link_change(struct link *link, const struct shape *shape)
-{
-    uint64_t *ring = ring_for(link, shape->limit);
-    if (!ring)
-        return -1;
-    free(link->leaving_ns);
-    link->leaving_ns = ring;
-    link->head = 0;
-    if (link->waiting > shape->limit + 1)
-        link->waiting = shape->limit + 1;
-    bool reseed = shape->seed != link->shape.seed;
-    link->shape = *shape;
-    if (reseed)
-        start_streams(link, shape->seed);
-    return 0;
+    link->shape = shape;
+    if (seed == link->seed)
+        return;
+    link->seed = seed;
+    start_streams(link);
 }
 
 void link_free(struct link *link)
 {
     free(link->leaving_ns);
     link->leaving_ns = NULL;
+    link->head = link->waiting = link->room = 0;
+}
+
+bool shape_touches(const struct shape *shape)
+{
+    return shape->delay_ns || shape->loss > 0 || shape->bursts || shape->duplicate > 0 || shape->corrupt > 0 || shape->rate_bps;
 }

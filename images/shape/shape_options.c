@@ -54,16 +54,17 @@ void shape_options_specs(struct shape_options *options, struct option_spec *spec
     memcpy(specs, table, sizeof table);
 }
 
-void shape_options_finish(struct shape_options *options)
+const char *shape_options_finish(struct shape_options *options)
 {
     struct shape *shape = &options->shape;
     for (int i = 0; distribution_names[i]; i++)
         if (strcmp(options->distribution, distribution_names[i]) == 0)
             shape->distribution = (enum distribution)i;
     if (shape->jitter_ns > shape->delay_ns)
-        options_fail("--jitter is larger than --delay: at most the delay is allowed");
+        return "jitter is larger than delay: at most the delay is allowed";
     if (shape->bursts && shape->loss > 0)
-        options_fail("--loss and --gemodel: one of the two");
+        return "loss and gemodel: one of the two";
     if (shape->reorder > 0 && shape->delay_ns == 0)
-        options_fail("--reorder needs a --delay: the others must be behind");
+        return "reorder needs a delay: the others must be behind";
+    return NULL;
 }

@@ -1,6 +1,6 @@
 /* What a probe carries: who sent it when, and a check sum of its own, so that a flipped bit is seen and counted. */
-#ifndef LINK_PROBE_PACKET_H
-#define LINK_PROBE_PACKET_H
+#ifndef PROBE_PACKET_H
+#define PROBE_PACKET_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,18 +1,18 @@
 /*
  * What a link does to a packet, decided when it arrives: no clock, no input and no output of its own, so that the
- * same seed and the same arrivals give the same fates anywhere.
+ * same seed and the same arrivals give the same fates anywhere: in linkem, and inside the packet engine.
  *
  * A packet first may be lost, then waits its turn for the rate (at most `limit` wait), then travels: delay plus a
  * draw of jitter. With a rate nothing overtakes, except what `reorder` lets through at once.
  */
-#ifndef LINK_SHAPE_H
-#define LINK_SHAPE_H
+#ifndef SHAPE_SHAPE_H
+#define SHAPE_SHAPE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "random.h"
+#include "stream.h"
 
 enum distribution { DISTRIBUTION_UNIFORM, DISTRIBUTION_NORMAL, DISTRIBUTION_PARETO };
 extern const char *const distribution_names[]; /* in the order of the enumeration, ends with NULL */
@@ -48,24 +48,28 @@ struct fate {
 
 enum { STREAM_LOSS, STREAM_STATE, STREAM_DUPLICATE, STREAM_REORDER, STREAM_CORRUPT, STREAM_BIT, STREAM_JITTER, STREAMS };
 
-/* One link's state. Set up by link_init, changed by link_change, released by link_free. */
+/* One link's state, small because there can be a hundred thousand. Set up by link_init, released by link_free. */
 struct link {
-    struct shape shape;
+    const struct shape *shape; /* the caller's, and the same one may serve many links */
+    uint64_t seed;
     struct stream streams[STREAMS];
-    bool bad;                /* Gilbert-Elliott's state */
     double last_normal;      /* of the correlated draws */
     uint64_t free_at_ns;     /* when the rate has sent all that waits */
     uint64_t last_release_ns;
-    uint64_t *leaving_ns;    /* ring: when each waiting packet has been sent */
-    uint64_t head, waiting;
+    uint64_t *leaving_ns;    /* ring, grown as it is needed: when each waiting packet has been sent */
+    uint32_t head, waiting, room;
+    bool bad;                /* Gilbert-Elliott's state */
 };
 
-/* Returns 0, or -1 when there is no memory for the queue. */
-int link_init(struct link *link, const struct shape *shape);
+/* `seed` stands in for the shape's own: links that share a shape must not lose in step. */
+void link_init(struct link *link, const struct shape *shape, uint64_t seed);
 
-/* Takes the new numbers; what waits keeps its time. A new seed starts all streams anew. Returns 0 or -1 (unchanged). */
-int link_change(struct link *link, const struct shape *shape);
+/* Takes the new numbers; what waits keeps its time. A new seed starts all streams anew. */
+void link_change(struct link *link, const struct shape *shape, uint64_t seed);
 void link_free(struct link *link);
+
+/* Whether it does anything at all to a packet. */
+bool shape_touches(const struct shape *shape);
 
 /* The fate of a packet of `length` bytes (from its IP header on) that arrives now. */
 struct fate link_packet(struct link *link, uint64_t now_ns, size_t length);

@@ -1,6 +1,6 @@
-/* The flags of a shape, for linkem's command line. */
-#ifndef LINK_SHAPE_OPTIONS_H
-#define LINK_SHAPE_OPTIONS_H
+/* The words of a shape: linkem's flags, and what follows `down` and `up` in a file of access links. */
+#ifndef SHAPE_OPTIONS_H
+#define SHAPE_OPTIONS_H
 
 #include "options.h"
 #include "shape.h"
@@ -16,7 +16,7 @@ struct shape_options {
 /* Writes SHAPE_OPTIONS specs. */
 void shape_options_specs(struct shape_options *options, struct option_spec *specs);
 
-/* Checks what belongs together; ends the program with one line if it does not. */
-void shape_options_finish(struct shape_options *options);
+/* Checks what belongs together. NULL, or one line that says what does not. */
+const char *shape_options_finish(struct shape_options *options);
 
 #endif
