@@ -20,6 +20,8 @@
 
 #include "json.h"
 
+struct access_plan;
+
 enum engine_error {
     ENGINE_OK,
     ENGINE_REFUSED,       /* RST in answer to the SYN, or to confirm() */
@@ -45,6 +47,8 @@ struct engine_settings {
     uint32_t ring_frames;       /* packet engine: slots of the receive ring … */
     uint32_t ring_frame_bytes;  /* … and the size of each; larger frames cost a system call */
     uint32_t receive_buffer;    /* bytes that a peer may send beyond what was read */
+    const struct access_plan *access; /* NULL, or the hosts' own links: only where the engine has own_links */
+    uint64_t access_seed;
     bool manual_read;           /* the peer may send more only after read(), not as soon as received() returned */
 };
 
@@ -64,6 +68,7 @@ struct engine;
 
 struct engine_operations {
     const char *name;
+    bool own_links; /* whether each host can have a link of its own */
     /* NULL and one line in `problem` on failure. Sets every member of struct engine. */
     struct engine *(*open)(const struct engine_settings *settings, const struct engine_events *events, void *owner,
                            char *problem, size_t room);

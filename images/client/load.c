@@ -69,6 +69,31 @@ static void wake_thinkers(struct load *load)
     }
 }
 
+static void count(struct concurrency *concurrency, uint32_t connections, uint64_t ns)
+{
+    concurrency->connection_ns += (double)connections * (double)ns;
+    if (connections > concurrency->max)
+        concurrency->max = connections;
+}
+
+/* Sums up the time since the last look, with the numbers of then: the engine slept most of it, and nothing changed. */
+static void count_connections(struct load *load)
+{
+    uint64_t until = load->engine->now_ns < load->window_end_ns ? load->engine->now_ns : load->window_end_ns;
+    uint64_t since = load->counted_at_ns > load->window_begin_ns ? load->counted_at_ns : load->window_begin_ns;
+    if (until > since) {
+        count(&load->window.open, load->counted_open, until - since);
+        count(&load->window.established, load->counted_established, until - since);
+    }
+}
+
+static void note_connections(struct load *load)
+{
+    load->counted_at_ns = load->engine->now_ns;
+    load->counted_open = load->engine->operations->open_connections(load->engine);
+    load->counted_established = load->established;
+}
+
 static void watch_window(struct load *load)
 {
     uint64_t now = load->engine->now_ns;
@@ -95,6 +120,8 @@ static void report_interval(struct load *load)
     json_uint(&json, "replies", load->whole.replies);
     json_uint(&json, "errors", tally_errors(&load->whole));
     json_uint(&json, "in_flight", load->in_flight);
+    json_uint(&json, "established", load->established);
+    json_uint(&json, "open", load->engine->operations->open_connections(load->engine));
     json_end(&json, STDOUT_FILENO);
     uint64_t interval_ns = load->settings.interval_ns;
     load->next_interval_ns += ((load->engine->now_ns - load->next_interval_ns) / interval_ns + 1) * interval_ns;
@@ -136,6 +163,7 @@ int load_run(struct load *load, const volatile sig_atomic_t *stop)
     uint64_t drain_end_ns = load->window_end_ns + load->settings.timeout_ns;
     while (!*stop) {
         load->engine->now_ns = clock_now_ns();
+        count_connections(load);
         watch_window(load);
         start_due(load);
         wake_thinkers(load);
@@ -144,6 +172,7 @@ int load_run(struct load *load, const volatile sig_atomic_t *stop)
         bool idle = !load->in_flight && !load->engine->operations->open_connections(load->engine);
         if (load->window_done && !load->starting && (idle || load->engine->now_ns >= drain_end_ns))
             break;
+        note_connections(load);
         if (load->engine->operations->wait(load->engine, next_deadline(load, drain_end_ns)) < 0 && errno != EINTR)
             return -1;
     }

@@ -39,7 +39,7 @@ struct run {
     uint32_t batch, replies_left;
     uint32_t older, newer; /* in the list by deadline */
     uint32_t generation;   /* tells a think time whether its session still runs */
-    bool live, in_window, thinking, armed;
+    bool live, in_window, established, thinking, armed;
     struct http_reply reply;
 };
 
@@ -52,6 +52,9 @@ struct load {
     struct think_heap thinking;
     uint32_t oldest, newest; /* runs by deadline: the time-out is the same for all, so a list is in order */
     uint32_t in_flight;
+    uint32_t established;    /* of those, answered by the server */
+    uint64_t counted_at_ns;  /* when the connections were counted last … */
+    uint32_t counted_open, counted_established; /* … and how many there were */
     uint32_t next_session;
     double next_offset_ns;   /* of the next start from the first possible one; a double keeps fractions of a ns */
     uint64_t begin_ns, window_begin_ns, window_end_ns, next_start_ns, next_interval_ns;

@@ -107,6 +107,7 @@ static void leave(struct load *load, uint32_t connection)
     http_reply_drop(&run->reply);
     run->live = false;
     load->in_flight--;
+    load->established -= run->established;
 }
 
 void load_end(struct load *load, uint32_t connection, enum error_class error)
@@ -183,6 +184,8 @@ static void on_connected(void *owner, uint32_t connection)
 {
     struct load *load = owner;
     struct run *run = &load->runs[connection];
+    run->established = true;
+    load->established++;
     if (run->in_window)
         histogram_record(&load->window.connect, load->engine->now_ns - run->started_ns);
     load_send_batch(load, connection, run->intended_ns);

@@ -116,6 +116,7 @@ int main(int argc, char **argv)
     int status = idle_run(&idle, &program_stopped) == 0 ? report_summary(&idle) : errno ? program_error(strerror(errno)) : incomplete(&idle);
     engine->operations->close(engine);
     idle_close(&idle);
+    target_free(&flags.target);
     free(request);
     return status;
 }

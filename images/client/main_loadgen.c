@@ -148,5 +148,6 @@ int main(int argc, char **argv)
     int status = load_run(&load, &program_stopped) < 0 ? program_error(strerror(errno)) : report_summary(&flags);
     engine->operations->close(engine);
     load_close(&load);
+    target_free(&flags.target);
     return status;
 }

@@ -71,6 +71,10 @@ void window_write(struct json *json, const struct window_tally *window, double s
     json_real(json, "sent_per_s", (double)window->sent / seconds);
     json_uint(json, "max_burst", window->max_burst);
     json_uint(json, "cpu_us", window->cpu_ns / 1000);
+    json_real(json, "open_mean", window->open.connection_ns / (seconds * 1e9));
+    json_uint(json, "open_max", window->open.max);
+    json_real(json, "established_mean", window->established.connection_ns / (seconds * 1e9));
+    json_uint(json, "established_max", window->established.max);
     histogram_write(json, "response_ns", &window->response);
     histogram_write(json, "response_actual_ns", &window->response_actual);
     histogram_write(json, "connect_ns", &window->connect);

@@ -37,6 +37,12 @@ struct tally {
     uint64_t errors[ERROR_CLASSES];
 };
 
+/* How many connections there were at a time. */
+struct concurrency {
+    double connection_ns; /* summed over the time */
+    uint32_t max;
+};
+
 /* The measurement window. Members of `intended` are over starts intended inside it, whenever the rest happened. */
 struct window_tally {
     struct tally intended;
@@ -46,6 +52,7 @@ struct window_tally {
     uint64_t bytes_received; /* that arrived inside */
     uint64_t max_burst;
     uint64_t cpu_ns;
+    struct concurrency open, established;
     struct histogram response, response_actual, connect, lateness;
 };
 

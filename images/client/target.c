@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_LINKED_HOSTS = 1 << 20 };
+
 struct target_flags target_defaults(void)
 {
     return (struct target_flags){
-        .engine = {.source_mac = "auto", .gateway_mac = "auto", .initial_rto_ns = 1000000000, .minimum_rto_ns = 200000000},
+        .engine = {.source_mac = "auto", .gateway_mac = "auto", .initial_rto_ns = 1000000000, .minimum_rto_ns = 200000000, .access_seed = 1},
         .port = 8080,
         .receive_buffer = 512 * 1024,
     };
@@ -70,4 +72,17 @@ void target_check(struct target_flags *flags, uint32_t ring_frames, uint32_t rin
     flags->engine.ring_frames = flags->ring_frames ? (uint32_t)flags->ring_frames : ring_frames;
     flags->engine.ring_frame_bytes = flags->ring_frame_bytes ? (uint32_t)flags->ring_frame_bytes : ring_frame_bytes;
     flags->engine.receive_buffer = (uint32_t)flags->receive_buffer;
+    if (!flags->links_path)
+        return;
+    if (!flags->operations->own_links)
+        options_fail("--links: the %s engine's hosts have no links of their own: --engine packet has", flags->operations->name);
+    if (flags->engine.host_count > MOST_LINKED_HOSTS)
+        options_fail("--links: at most %d hosts can have links of their own, a prefix of length 12", MOST_LINKED_HOSTS);
+    access_plan_read(&flags->links, flags->links_path);
+    flags->engine.access = &flags->links;
+}
+
+void target_free(struct target_flags *flags)
+{
+    access_plan_free(&flags->links);
 }

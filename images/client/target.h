@@ -2,6 +2,7 @@
 #ifndef CLIENT_TARGET_H
 #define CLIENT_TARGET_H
 
+#include "access_plan.h"
 #include "engine.h"
 #include "options.h"
 
@@ -9,7 +10,8 @@ struct target_flags {
     struct engine_settings engine;
     const struct engine_operations *operations;
     uint64_t port, ring_frames, ring_frame_bytes, receive_buffer;
-    const char *target_text;
+    const char *target_text, *links_path;
+    struct access_plan links;
 };
 
 struct target_flags target_defaults(void);
@@ -43,12 +45,19 @@ const char *target_parse_engine(const char *text, void *flags);
     {.name = "ring-frame-bytes", .kind = OPTION_CUSTOM, .target = (flags), .value = "N", .parse = target_parse_frame_bytes,          \
      .help = "packet engine: size of a slot, a power of two from 512 to 65536 [what suits the load]"},                                \
     {.name = "receive-buffer", .kind = OPTION_COUNT, .target = &(flags)->receive_buffer, .value = "BYTES", .low = 2048,              \
-     .high = 1 << 26, .help = "largest receive window of a connection"}
+     .high = 1 << 26, .help = "largest receive window of a connection"},                                                             \
+    {.name = "links", .kind = OPTION_TEXT, .target = &(flags)->links_path, .value = "FILE",                                          \
+     .help = "packet engine: links of the emulated hosts' own; a line each: SHARE down WORD VALUE ... up WORD VALUE ..."},            \
+    {.name = "links-seed", .kind = OPTION_COUNT, .target = &(flags)->engine.access_seed, .value = "N",                               \
+     .help = "which host has which link, and what each loses"}
 
 const char *target_parse_frame_bytes(const char *text, void *flags);
 
 /* Copies what was parsed into flags->engine; ends the program if something does not fit together. The defaults of the receive ring:
    `ring_frames` slots of `ring_frame_bytes`. */
 void target_check(struct target_flags *flags, uint32_t ring_frames, uint32_t ring_frame_bytes);
+
+/* Frees what target_check() made; the engine must be closed. */
+void target_free(struct target_flags *flags);
 
 #endif

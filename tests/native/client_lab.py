@@ -23,6 +23,21 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "images"
+_CLIENT = IMAGES / "client"
+LINK_SOURCES = [
+    _CLIENT / "access_plan.c",
+    *(IMAGES / "shape" / name for name in ("shape.c", "shape_options.c")),
+    IMAGES / "common" / "options.c",
+]
+ENGINE_SOURCES = [
+    *sorted((_CLIENT / "engine").glob("packet*.c")),
+    *LINK_SOURCES,
+    _CLIENT / "engine.c",
+    IMAGES / "common" / "json.c",
+]
+"""What the packet engine is made of, for tests that build parts of it into programs of their own."""
+
+INCLUDES = [f"-I{IMAGES / folder}" for folder in ("client", "common", "shape")]
 SERVER, CLIENT, PORT = "10.99.0.1", "10.99.0.2", 8080
 SCRIPTED = "10.99.0.9"
 """An address that no kernel owns: a scripted peer answers for it (client_peer.py)."""

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.client_lab import IMAGES
+from tests.native.client_lab import ENGINE_SOURCES, IMAGES, INCLUDES, LINK_SOURCES
 
 HERE = Path(__file__).parent
 SECONDS = 2
 CLIENT = IMAGES / "client"
-ENGINE = sorted((CLIENT / "engine").glob("packet*.c"))
 REPLY_SEEDS = [
     b"\0\0HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1",
     b"\0\0HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n",
@@ -31,10 +30,16 @@ TCP_SEEDS = [
     b"\0" + CONNECT + EARLY + DATA + LATE + DATA,
 ]
 
+LINKS_SEEDS = [
+    b"# kinds\n0.6 down delay 18.5ms rate 5660000 limit 117 up delay 18.5ms jitter 5ms distribution normal\n",
+    b"1 up delay 2ms gemodel 0.01,0.25,1,0 duplicate 0.1 reorder 0.1 corrupt 0.1 correlation 0.5 seed 3 burst 10",
+]
+
 TARGETS = {
     "frame": ([CLIENT / "engine" / "packet_frame.c"], FRAME_SEEDS),
     "reply": ([CLIENT / "http_reply.c", CLIENT / "crc32.c"], REPLY_SEEDS),
-    "tcp": ([*ENGINE, CLIENT / "engine.c", IMAGES / "common" / "json.c"], TCP_SEEDS),
+    "tcp": (ENGINE_SOURCES, TCP_SEEDS),
+    "links": (LINK_SOURCES, LINKS_SEEDS),
 }
 
 
@@ -45,9 +50,8 @@ def test_fuzzed(name: str, tmp_path: Path) -> None:
     sources, seeds = TARGETS[name]
     binary = tmp_path / name
     flags = ["-std=gnu11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
-    folders = [f"-I{CLIENT}", f"-I{IMAGES / 'common'}"]
     sources_here = [str(HERE / f"client_fuzz_{name}.c"), *map(str, sources)]
-    command = ["clang", *flags, *folders, *sources_here, "-lm", "-o", str(binary)]
+    command = ["clang", *flags, *INCLUDES, *sources_here, "-lm", "-o", str(binary)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if "libclang_rt.fuzzer" in built.stderr:
         pytest.skip("clang has no libFuzzer here")

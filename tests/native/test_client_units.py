@@ -1,19 +1,24 @@
-"""Runs client_units.c under the sanitizers."""
+"""Runs client_units.c and client_links.c under the sanitizers."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from tests.native.client_lab import IMAGES
-
-CLIENT = IMAGES / "client"
+from tests.native.client_lab import ENGINE_SOURCES, IMAGES, INCLUDES
 
 
 def test_units(tmp_path: Path) -> None:
-    sources = [Path(__file__).with_name("client_units.c"), *sorted((CLIENT / "engine").glob("packet*.c"))]
-    sources += [CLIENT / "engine.c", CLIENT / "think.c", IMAGES / "common" / "json.c"]
-    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{CLIENT}", f"-I{IMAGES / 'common'}"]
+    assert built_and_run(tmp_path, "client_units.c", [IMAGES / "client" / "think.c"]) == "all units passed\n"
+
+
+def test_links(tmp_path: Path) -> None:
+    assert built_and_run(tmp_path, "client_links.c", []) == "all links passed\n"
+
+
+def built_and_run(tmp_path: Path, main: str, more: list[Path]) -> str:
+    sources = [Path(__file__).with_name(main), *ENGINE_SOURCES, *more]
+    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", *INCLUDES]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     binary = str(tmp_path / "units")
     command = ["cc", *flags, *map(str, sources), "-lm", "-o", binary]
@@ -21,4 +26,4 @@ def test_units(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     done = subprocess.run([binary], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "all units passed\n"
+    return done.stdout

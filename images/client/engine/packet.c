@@ -36,6 +36,33 @@ static void set_window(struct packet_engine *engine)
     memcpy(engine->path.target_mac, engine->link.gateway_mac, 6);
 }
 
+static void frame_input(void *owner, const struct packet_frame *frame);
+
+/* What has come up a host's link. */
+static void access_up(void *owner, const uint8_t *bytes, size_t length)
+{
+    struct packet_engine *engine = owner;
+    if (transmit_waiting(&engine->transmit) >= FLUSH_FRAMES)
+        transmit_flush(&engine->transmit, engine->base.now_ns);
+    uint8_t *frame = transmit_reserve(&engine->transmit, length);
+    if (frame)
+        memcpy(frame, bytes, length);
+}
+
+static int open_access(struct packet_engine *engine)
+{
+    const struct engine_settings *settings = &engine->settings;
+    struct access_settings access = {.plan = settings->access,
+                                     .seed = settings->access_seed,
+                                     .first_host = settings->first_host,
+                                     .host_count = settings->host_count,
+                                     .most_payload = engine->own_mss};
+    struct access_outlets outlets = {.up = access_up, .down = frame_input, .owner = engine};
+    if (settings->access)
+        engine->access = access_open(&access, &outlets, engine->base.now_ns);
+    return settings->access && !engine->access ? -1 : 0;
+}
+
 static const struct engine_operations packet_operations;
 static void packet_close(struct engine *base);
 
@@ -56,7 +83,7 @@ static struct engine *packet_open(const struct engine_settings *settings, const 
     }
     set_window(engine);
     const char *step = "memory for connections";
-    if (table_open(engine) == 0) {
+    if (table_open(engine) == 0 && open_access(engine) == 0) {
         wheel_start(&engine->wheel, engine->timers, engine->base.now_ns);
         step = "packet socket for sending";
         if (transmit_open(&engine->transmit, engine->link.interface) == 0) {
@@ -179,8 +206,9 @@ static void packet_read(struct engine *base, uint32_t number, uint32_t length)
         tcp_send_ack(engine, connection);
 }
 
-static void frame_input(struct packet_engine *engine, const struct packet_frame *frame)
+static void frame_input(void *owner, const struct packet_frame *frame)
 {
+    struct packet_engine *engine = owner;
     struct segment segment;
     switch (frame_parse(frame->bytes, frame->length, frame->checksum_known, &segment)) {
     case FRAME_SEGMENT:
@@ -200,9 +228,15 @@ static int receive(struct packet_engine *engine)
     struct packet_frame frame;
     int count = 0;
     while (count < RECEIVE_BATCH && ring_next(&engine->ring, &frame)) {
-        if (count++ % CLOCK_BATCH == 0)
+        if (count++ % CLOCK_BATCH == 0) {
             engine->base.now_ns = clock_now_ns();
-        frame_input(engine, &frame);
+            if (engine->access)
+                access_release(engine->access, engine->base.now_ns);
+        }
+        if (engine->access)
+            access_receive(engine->access, &frame, engine->base.now_ns);
+        else
+            frame_input(engine, &frame);
         ring_release(&engine->ring);
         if (transmit_waiting(&engine->transmit) >= FLUSH_FRAMES && transmit_flush(&engine->transmit, engine->base.now_ns) < 0)
             return -1;
@@ -215,6 +249,8 @@ static void run_timers(struct packet_engine *engine)
     engine->base.now_ns = clock_now_ns();
     for (uint32_t timer; (timer = wheel_pop(&engine->wheel, engine->base.now_ns)) != WHEEL_NONE;)
         tcp_timer(engine, &engine->connections[timer]);
+    if (engine->access)
+        access_release(engine->access, engine->base.now_ns);
 }
 
 /* Sleeps until a frame, a timer, the end of a pause in sending, or the deadline. */
@@ -223,6 +259,8 @@ static int sleep_until(struct packet_engine *engine, uint64_t deadline_ns)
     uint64_t timer_ns = wheel_next_ns(&engine->wheel), now = clock_now_ns();
     if (timer_ns < deadline_ns)
         deadline_ns = timer_ns;
+    if (engine->access && access_next_ns(engine->access) < deadline_ns)
+        deadline_ns = access_next_ns(engine->access);
     if (transmit_waiting(&engine->transmit) && engine->transmit.paused_until_ns < deadline_ns)
         deadline_ns = engine->transmit.paused_until_ns;
     if (deadline_ns <= now)
@@ -293,6 +331,11 @@ static void packet_counters(struct engine *base, struct json *json)
     json_uint(json, "out_of_order", counters->out_of_order);
     json_uint(json, "strays", counters->strays);
     json_uint(json, "keep_alives", counters->keep_alives);
+    if (engine->access) {
+        json_object_open(json, "links");
+        access_counters(engine->access, json);
+        json_object_close(json);
+    }
 }
 
 /* Resets what is open, a batch at a time so that all of it leaves. */
@@ -317,6 +360,10 @@ static void reset_all(struct packet_engine *engine)
 static void packet_close(struct engine *base)
 {
     struct packet_engine *engine = packet_of(base);
+    /* What is on its way reaches the server, and what it must forget it hears without delay. */
+    if (engine->access)
+        access_close(engine->access);
+    engine->access = NULL;
     if (engine->ring.descriptor >= 0)
         reset_all(engine);
     ring_close(&engine->ring);
@@ -327,6 +374,7 @@ static void packet_close(struct engine *base)
 
 static const struct engine_operations packet_operations = {
     .name = "packet",
+    .own_links = true,
     .open = packet_open,
     .connect = packet_connect,
     .send = packet_send,

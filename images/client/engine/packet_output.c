@@ -28,9 +28,13 @@ static uint16_t advertise(const struct packet_engine *engine, struct tcp_connect
 
 static void emit(struct packet_engine *engine, const struct frame_fields *fields)
 {
-    uint8_t *frame = transmit_reserve(&engine->transmit, frame_size(fields));
-    if (frame) /* else as if the network had lost it */
-        frame_build(frame, &engine->path, fields);
+    size_t length = frame_size(fields);
+    uint8_t *frame = engine->access ? access_reserve(engine->access, length) : transmit_reserve(&engine->transmit, length);
+    if (!frame)
+        return; /* as if the network had lost it */
+    frame_build(frame, &engine->path, fields);
+    if (engine->access)
+        access_send(engine->access, frame, fields->host, engine->base.now_ns);
 }
 
 /* Any segment but SYN and RST: it carries the acknowledgement. */

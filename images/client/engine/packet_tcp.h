@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "engine.h"
+#include "engine/packet_access.h"
 #include "engine/packet_frame.h"
 #include "engine/packet_link.h"
 #include "engine/packet_ring.h"
@@ -76,6 +77,7 @@ struct packet_engine {
     struct packet_link link;
     struct packet_ring ring;
     struct packet_transmit transmit;
+    struct packet_access *access; /* NULL: the hosts have no links of their own */
     struct wheel wheel;
     struct frame_path path;
     struct tcp_counters counters;
