@@ -39,7 +39,7 @@ class Endpoint:
 
     ``namespace`` is the path of its network namespace on this machine, None where it cannot be entered from here.
     ``neighbours`` are the other endpoints of its network: what it sends arrives there, and a backend that works on the
-    receiver's side shapes it there.
+    receiver's side shapes it there. ``own`` is what alone can shape it, where no backend of the registry can.
     """
 
     node: str
@@ -49,6 +49,7 @@ class Endpoint:
     place: Place = field(compare=False)
     namespace: str | None = None
     neighbours: tuple[Endpoint, ...] = field(default=(), compare=False)
+    own: LinkBackend | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

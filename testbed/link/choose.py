@@ -42,6 +42,8 @@ def choose(endpoint: Endpoint, shape: Shape, name: str = AUTO) -> Choice:
     """Raises UsageError when the named backend refuses, EnvironmentLack when none can work here."""
     if not shape.touches:
         return Choice((), "nothing is shaped")
+    if endpoint.own is not None and name == AUTO:
+        return _named(endpoint, shape, endpoint.own.name)
     if name != AUTO:
         return _named(endpoint, shape, name)
     reasons: list[str] = []
@@ -75,11 +77,11 @@ def apply(endpoint: Endpoint, declared: LinkShape, name: str = AUTO) -> dict[Dir
     }
     for direction in DIRECTIONS:
         used = {backend for backend, _ in choices[direction].parts}
-        for backend in BACKENDS.names():
-            if backend not in used:
-                BACKENDS.get(backend).remove(endpoint, direction)
+        backends = backends_of(endpoint)
+        for backend in backends.keys() - used:
+            backends[backend].remove(endpoint, direction)
         for backend, part in choices[direction].parts:
-            BACKENDS.get(backend).apply(endpoint, direction, part)
+            backends[backend].apply(endpoint, direction, part)
         found = read_back(endpoint, direction)
         if not same(declared.toward(direction), found):
             raise RuntimeFault(
@@ -87,6 +89,13 @@ def apply(endpoint: Endpoint, declared: LinkShape, name: str = AUTO) -> dict[Dir
                 f"read back `{found.text()}`"
             )
     return choices
+
+
+def backends_of(endpoint: Endpoint) -> dict[str, LinkBackend]:
+    """By name, those that can shape it: all of the registry, unless it has one of its own."""
+    if endpoint.own is not None:
+        return {endpoint.own.name: endpoint.own}
+    return {name: BACKENDS.get(name) for name in BACKENDS.names()}
 
 
 def read_back(endpoint: Endpoint, direction: Direction) -> Shape:
@@ -99,15 +108,15 @@ def read_back(endpoint: Endpoint, direction: Direction) -> Shape:
 
 def set_by(endpoint: Endpoint, direction: Direction) -> list[tuple[str, Shape]]:
     """Each backend that has set something there, with what."""
-    found = ((name, BACKENDS.get(name).read_back(endpoint, direction)) for name in BACKENDS.names())
+    found = ((name, backend.read_back(endpoint, direction)) for name, backend in backends_of(endpoint).items())
     return [(name, shape) for name, shape in found if shape is not None]
 
 
 def reset(endpoint: Endpoint) -> None:
     """Remove everything that any backend made at the endpoint."""
     for direction in DIRECTIONS:
-        for name in BACKENDS.names():
-            BACKENDS.get(name).remove(endpoint, direction)
+        for backend in backends_of(endpoint).values():
+            backend.remove(endpoint, direction)
 
 
 def same(declared: Shape, found: Shape) -> bool:
@@ -124,7 +133,7 @@ def same(declared: Shape, found: Shape) -> bool:
 
 
 def _named(endpoint: Endpoint, shape: Shape, name: str) -> Choice:
-    backend = BACKENDS.get(name)
+    backend = backends_of(endpoint).get(name) or BACKENDS.get(name)
     lack = backend.lack(endpoint)
     if lack is not None:
         raise EnvironmentLack(f"{endpoint.name}: {name} cannot work here: {lack}", "--link auto takes what works")

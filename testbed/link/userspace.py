@@ -22,9 +22,9 @@ from zlib import crc32
 from testbed.errors import RuntimeFault, UsageError
 from testbed.link.asker import Asker
 from testbed.link.base import BACKENDS, Endpoint
+from testbed.link.program_words import read_shape, shape_words
 from testbed.link.timed import Planned, Together
-from testbed.model.shape import DEFAULT_LIMIT_PKTS, Direction, Distribution, GilbertElliott, Shape
-from testbed.model.value import Value
+from testbed.model.shape import Direction, Shape
 from testbed.runtime.base import Completed
 
 _TABLES: dict[Direction, str] = {"down": "mangle", "up": "raw"}
@@ -33,28 +33,6 @@ _START_TIMEOUT_S = 10.0
 _WORKERS = 8
 T = TypeVar("T")
 _LOCK_FLAGS = ("-w", "20")
-
-
-class _Reported(Value):
-    """A shape as linkem prints it: shares from 0 to 1."""
-
-    delay_ns: int
-    jitter_ns: int
-    distribution: Distribution
-    correlation: float
-    loss: float
-    bursts: bool
-    to_bad: float
-    to_good: float
-    bad_loss: float
-    good_loss: float
-    duplicate: float
-    reorder: float
-    corrupt: float
-    rate_bps: int
-    burst_bytes: int
-    limit: int
-    seed: int
 
 
 class Userspace:
@@ -159,7 +137,7 @@ class _Queue:
             raise RuntimeFault(f"{self._label}: linkem is not running any more, so its traffic is stopped")
         if not rule:
             raise RuntimeFault(f"{self._label}: the iptables rule is gone, so its traffic is not shaped")
-        return _read(state["shape"], crc32(self._label.encode()))
+        return read_shape(state["shape"], crc32(self._label.encode()))
 
     def remove(self) -> None:
         while self._has_rule():
@@ -228,62 +206,7 @@ def _in_parallel(work: Callable[[Endpoint], T], arrivals: Sequence[Endpoint]) ->
 
 def _flags(shape: Shape, default_seed: int) -> list[str]:
     """linkem's flags. Without a seed every link has its own, always the same: links must not lose in step."""
-    flags = {
-        "delay": f"{shape.delay_us}us",
-        "jitter": f"{shape.jitter_us}us",
-        "distribution": shape.distribution,
-        "correlation": _share(shape.correlation_percent),
-        "loss": _share(shape.loss_percent),
-        "duplicate": _share(shape.duplicate_percent),
-        "reorder": _share(shape.reorder_percent),
-        "corrupt": _share(shape.corrupt_percent),
-        "rate": str(shape.rate_bps or 0),
-        "burst": str(shape.burst_bytes or 0),
-        "limit": str(shape.limit_pkts or DEFAULT_LIMIT_PKTS),
-        "seed": str(default_seed if shape.seed is None else shape.seed),
-    }
-    if shape.gemodel is not None:
-        model = shape.gemodel
-        shares = (model.p_percent, model.r_percent, model.bad_loss_percent, model.good_loss_percent)
-        flags["gemodel"] = ",".join(_share(percent) for percent in shares)
-    return [word for name, value in flags.items() for word in (f"--{name}", value)]
-
-
-def _read(data: dict[str, Any], default_seed: int) -> Shape:
-    reported = _Reported.model_validate(data)
-    gemodel = (
-        GilbertElliott(
-            p_percent=_percent(reported.to_bad),
-            r_percent=_percent(reported.to_good),
-            bad_loss_percent=_percent(reported.bad_loss),
-            good_loss_percent=_percent(reported.good_loss),
-        )
-        if reported.bursts
-        else None
-    )
-    return Shape(
-        delay_us=reported.delay_ns // 1000,
-        jitter_us=reported.jitter_ns // 1000,
-        distribution=reported.distribution,
-        correlation_percent=_percent(reported.correlation),
-        loss_percent=_percent(reported.loss),
-        gemodel=gemodel,
-        duplicate_percent=_percent(reported.duplicate),
-        reorder_percent=_percent(reported.reorder),
-        corrupt_percent=_percent(reported.corrupt),
-        rate_bps=reported.rate_bps or None,
-        burst_bytes=reported.burst_bytes or None,
-        limit_pkts=reported.limit if reported.rate_bps else None,
-        seed=None if reported.seed == default_seed else reported.seed,
-    )
-
-
-def _share(percent: float) -> str:
-    return f"{percent / 100:.10f}"
-
-
-def _percent(share: float) -> float:
-    return round(share * 100, 6)
+    return [word for name, value in shape_words(shape, default_seed).items() for word in (f"--{name}", value)]
 
 
 BACKENDS.register(Userspace.name, Userspace())

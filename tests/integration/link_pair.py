@@ -17,6 +17,7 @@ from queue import Empty, Queue
 from testbed.engine.lab import Lab
 from testbed.errors import ProgramError, RuntimeFault
 from testbed.link.base import Endpoint
+from testbed.link.engine_links import EmulatedHost, emulated_endpoint
 from testbed.link.lab_links import LabLinks
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Completed, Runtime
@@ -130,6 +131,29 @@ def pair_of_nodes(lab_name: str, runtime: Runtime) -> Iterator[Pair]:
     with Lab(Topology(networks=(Network(name="net0"),), nodes=nodes), name=lab_name, runtime=runtime) as lab:
         links = LabLinks(lab.runtime, lab.placed)
         yield Pair(links.endpoint("near"), links.endpoint("far"))
+
+
+_EMULATED = "10.78.0.0/24"
+
+
+def emulated_pair(pair: Pair) -> Pair:
+    """The same two namespaces with an emulated host of the packet engine in the near one as the endpoint under test."""
+    far = pair.far.place
+    forward = ["sysctl", "-qw", "net.ipv4.ip_forward=0"]
+    route = ["ip", "route", "replace", _EMULATED, "via", pair.near.address]
+    for place, command in ((pair.near.place, forward), (far, route)):
+        done = place.run(command)
+        assert done.status == 0, done.stderr
+    host = EmulatedHost(
+        address="10.78.0.7",
+        prefix=_EMULATED,
+        client=pair.near.address,
+        server=pair.far.address,
+        place=pair.near.place,
+        file=f"/tmp/testbed-access-{os.getpid()}",
+    )
+    near = emulated_endpoint(host, "host", pair.near.network, (pair.far,))
+    return Pair(near, Endpoint(**{**vars(pair.far), "neighbours": (near,)}))
 
 
 def _endpoints(names: tuple[str, str], places: list[NamespacePlace]) -> Pair:

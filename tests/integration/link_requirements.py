@@ -27,5 +27,5 @@ def need_link_programs() -> None:
     reason = missing()
     if reason is not None:
         pytest.skip(reason)
-    for program in ("linkem", "linkprobe"):
+    for program in ("linkem", "linkprobe", "hostprobe"):
         assert (BUILD / program).exists(), f"{program} is not built: make -C images"
