@@ -59,7 +59,7 @@ def around(knees: list[float]) -> tuple[float, ...]:
 
 def _knee(lab: Lab, scenario: Scenario, server: Server, seed: int) -> float:
     def answered(rate: float) -> bool:
-        point = Point(server, rate, max(scenario.idle_counts), 0)
+        point = Point(server, rate, max(scenario.idle_counts), 0, bool(scenario.access))
         record = record_of(scenario, point, observe(lab, scenario, _TRIAL, point, seed))
         return record.replies_per_s >= _ANSWERED * record.sent_per_s and record.sent_per_s > _ANSWERED * rate * 0.9
 

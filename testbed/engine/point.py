@@ -21,11 +21,13 @@ from testbed.engine.sweep import Point, point_seed
 from testbed.engine.timeline import Armed, Timeline
 from testbed.engine.under_test.base import KINDS, Running
 from testbed.errors import ProgramError, RunError
+from testbed.link.engine_links import links_file
 from testbed.model.intervals import Intervals
 from testbed.model.placed import PlacedNode
 from testbed.model.scenario import SLOW_FILE, Profile, Scenario
 
 CLIENT_FOLDER = "/tmp/testbed"
+_LINKS_FILE = "access.links"
 
 _NS_PER_S = 1_000_000_000
 _READY_TIMEOUT_S = 20.0
@@ -40,9 +42,10 @@ _DRAIN_LIMIT_S = 15.0
 
 
 def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
-    """Put the workload's files where the clients expect them; once per run."""
+    """Put the workload's files, and that of the access links, where the clients expect them; once per run."""
+    access = {_LINKS_FILE: links_file(scenario.access).encode()} if scenario.access else {}
     for index, client in enumerate(lab.clients):
-        files = scenario.workload.client_files(index, len(lab.clients), seed)
+        files = {**scenario.workload.client_files(index, len(lab.clients), seed), **access}
         if files:
             lab.put_files(client.name, CLIENT_FOLDER, files)
 
@@ -190,6 +193,8 @@ def _start_clients(stack: ExitStack, load: _Load, start_ns: int) -> tuple[list[P
         command += ["--warm-up", f"{profile.warm_up_s:g}s", "--window", f"{profile.window_s:g}s"]
         command += ["--timeout", f"{profile.client_timeout_s:g}s", "--start-at", str(start_ns)]
         command += ["--interval", f"{load.interval_s:g}s"]
+        if load.point.access:
+            command += ["--links", f"{CLIENT_FOLDER}/{_LINKS_FILE}", "--links-seed", str(base + index)]
         return Program(lab, node.name, command)
 
     clients = _start_all(stack, [partial(start, *each) for each in enumerate(lab.clients)])

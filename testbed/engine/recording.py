@@ -10,10 +10,12 @@ from testbed.engine.program import Line
 from testbed.engine.sweep import Point
 from testbed.engine.under_test.base import Usage
 from testbed.engine.verdict import judge
+from testbed.model.access import access_text
 from testbed.model.histogram import Histogram
 from testbed.model.intervals import Intervals
 from testbed.model.record import Errors, Quantiles, Record
 from testbed.model.scenario import Scenario
+from testbed.model.shape import DIRECTIONS
 
 _NS_PER_MS = 1e6
 _OVERLOAD_ERRORS = ("client_timo", "socket_timo", "connrefused", "connreset", "ftab_full")
@@ -78,6 +80,11 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
         server_cpu_us_per_reply=evidence["server_cpu_us_per_reply"],
         idle_connections=point.idle_connections,
         idle_connections_minimum=evidence["idle_minimum"],
+        access=access_text(scenario.access) if point.access else "",
+        open_connections_mean=sum(window["open_mean"] for window in windows),
+        open_connections_max=sum(window["open_max"] for window in windows),
+        established_connections_mean=sum(window["established_mean"] for window in windows),
+        established_connections_max=sum(window["established_max"] for window in windows),
         verdict=judgement.verdict,
         reasons=judgement.reasons,
         evidence=evidence,
@@ -101,6 +108,24 @@ def _served(seen: Observation) -> int:
     if "replies" in seen.after.server.counters:
         return int(seen.after.server.counters["replies"] - seen.before.server.counters["replies"])
     return sum(int(line["window"]["replies"]) for line in seen.clients)
+
+
+def _access_evidence(seen: Observation) -> dict[str, float]:
+    """What the clients say of their hosts' own links, over the whole run of each; without any, all is 0."""
+    links = [line["engine_counters"]["links"] for line in seen.clients if "links" in line["engine_counters"]]
+    totals = {
+        name: sum(link[direction][name] for link in links for direction in DIRECTIONS)
+        for name in ("frames", "lost", "overflowed", "duplicated", "corrupted", "no_room")
+    }
+    frames = max(1, totals["frames"])
+    return {
+        **totals,
+        "clients": len(links),
+        "held_max": max((link["held_max"] for link in links), default=0),
+        "late_share": sum(link["late"] for link in links) / frames,
+        "very_late_share": sum(link["very_late"] for link in links) / frames,
+        "late_max_ms": max((link["late_max_us"] for link in links), default=0) / 1e3,
+    }
 
 
 def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Errors) -> dict[str, Any]:
@@ -140,6 +165,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
         "server_cpu_us_per_reply": server_cpu_us / served if served else None,
         "drained_s": seen.drained_s,
+        "access": _access_evidence(seen) if point.access else None,
         "timeline": list(seen.changes),
         "timeline_links_off": list(seen.links_off),
         "carrier_changes": seen.carrier_changes,

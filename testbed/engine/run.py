@@ -121,7 +121,7 @@ def run(
         observer.links_put_back()
     with Timeline(lab, scenario.timeline) as timeline:
         timeline.measure()
-        links = WatchedLinks(lab, timeline)
+        links = WatchedLinks(lab, timeline, scenario.access)
         skipped = _unavailable(lab, scenario)
         if not chosen.rates_per_s:
             chosen = _with_rates(lab, scenario, skipped, chosen, seed, resume, observer)

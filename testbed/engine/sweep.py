@@ -12,17 +12,22 @@ from testbed.model.server import Server
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: a server at an offered rate (requests/s over all clients) beside idle connections, n-th time."""
+    """One measurement: a server at an offered rate (requests/s over all clients) beside idle connections, n-th time.
+
+    ``access``: whether the clients' hosts have the scenario's access links.
+    """
 
     server: Server
     offered_per_s: float
     idle_connections: int
     repetition: int
+    access: bool = False
 
     @property
     def key(self) -> str:
         """What identifies the point within its run; ``--resume`` compares it."""
-        return f"{self.server.label} @ {self.offered_per_s:g}/s, {self.idle_connections} idle #{self.repetition}"
+        links = ", access links" if self.access else ""
+        return f"{self.server.label} @ {self.offered_per_s:g}/s, {self.idle_connections} idle{links} #{self.repetition}"
 
 
 def points(scenario: Scenario, profile: Profile, seed: int) -> list[Point]:
@@ -31,14 +36,22 @@ def points(scenario: Scenario, profile: Profile, seed: int) -> list[Point]:
     ordered: list[Point] = []
     for repetition in range(1, profile.repetitions + 1):
         block = [
-            Point(server, rate, idle, repetition)
+            Point(server, rate, idle, repetition, access)
             for rate in profile.rates_per_s
-            for idle in scenario.idle_counts
+            for idle, access in _surroundings(scenario, rate)
             for server in scenario.servers
         ]
         shuffle.shuffle(block)
         ordered.extend(block)
     return ordered
+
+
+def _surroundings(scenario: Scenario, rate: float) -> list[tuple[int, bool]]:
+    """Beside how many idle connections, and whether with access links; no pair twice."""
+    wanted = [(idle, bool(scenario.access)) for idle in scenario.idle_counts]
+    connections_per_s = rate / scenario.workload.requests_per_connection
+    wanted += [(round(connections_per_s * seconds), False) for seconds in scenario.idle_stand_ins_s]
+    return list(dict.fromkeys(wanted))
 
 
 def point_seed(seed: int, point: Point) -> int:

@@ -31,6 +31,9 @@ STEAL_SHARE = 0.02
 CHANGE_LATE_MS = 10.0
 """A change of the timeline that came later than declared."""
 
+VERY_LATE_SHARE = 0.01
+"""Frames that left their access link more than 10 ms after their time: the limit of late starts, for frames."""
+
 FOREIGN_SHARE = 0.05
 """Time that other programs took of the server's CPUs."""
 
@@ -45,7 +48,7 @@ class Judgement:
 
 def judge(evidence: Mapping[str, Any]) -> Judgement:
     """Judge a point by the evidence of ``engine/recording.py``."""
-    findings = [*_load(evidence), *_population(evidence), *_machine(evidence), *_links(evidence)]
+    findings = [*_load(evidence), *_population(evidence), *_machine(evidence), *_links(evidence), *_access(evidence)]
     worst = max((verdict for verdict, _ in findings), key=_ORDER.index, default=Verdict.VALID)
     return Judgement(worst, tuple(reason for _, reason in findings))
 
@@ -96,6 +99,21 @@ def _links(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
         what = "a link of the server went down or came up, and no timeline says so"
         findings.append((Verdict.INVALID, f"{what} ({evidence['carrier_changes']:+d} changes of carrier)"))
     return [*findings, *((Verdict.INVALID, reason) for reason in evidence["timeline_links_off"])]
+
+
+def _access(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
+    links = evidence["access"]
+    if links is None:
+        return []
+    if not links["frames"]:
+        return [(Verdict.INVALID, "the clients' hosts ran without their access links")]
+    findings = []
+    if links["no_room"] > DROP_SHARE * links["frames"]:
+        findings.append((Verdict.CLIENT_LIMITED, f"{links['no_room']} frames found no room on their access links"))
+    if links["very_late_share"] > VERY_LATE_SHARE:
+        share = f"{links['very_late_share']:.1%}"
+        findings.append((Verdict.SUSPECT, f"{share} of the frames left their access links more than 10 ms late"))
+    return findings
 
 
 def _machine(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:

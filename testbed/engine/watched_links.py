@@ -6,33 +6,40 @@ nothing here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from testbed.engine.lab import Lab
 from testbed.engine.timeline import Timeline
 from testbed.errors import RunError
+from testbed.link.access_probing import measure_access
 from testbed.link.base import Endpoint
 from testbed.link.choose import read_back, same
 from testbed.link.lab_links import LabLinks
+from testbed.model.access import AccessLink
 from testbed.model.link_report import LinkReport
 from testbed.model.record import Record, Verdict
 from testbed.model.shape import DIRECTIONS
 
 
 class WatchedLinks:
-    """Measures when made. ``reports`` are kept with the run, those of what its ``timeline`` sets among them."""
+    """Measures when made. ``reports`` are kept with the run, those of what its ``timeline`` sets and of the ``access``
+    links of the clients' hosts among them."""
 
-    def __init__(self, lab: Lab, timeline: Timeline) -> None:
+    def __init__(self, lab: Lab, timeline: Timeline, access: Sequence[AccessLink] = ()) -> None:
         self.timeline = timeline
         self._links = LabLinks(lab.runtime, lab.placed)
         # Those that were shaped once and are not any more are looked at too: something may have been left there.
         self._endpoints = [self._links.endpoint(*names) for names in self._links.touched()]
         shaped = [endpoint for endpoint in self._endpoints if self._is_shaped(endpoint)]
         self._measured = tuple(report for endpoint in shaped for report in self._links.test(endpoint))
-        self.reports: tuple[LinkReport, ...] = (*self._measured, *timeline.reports)
+        self._access = tuple(measure_access(self._links, lab.placed, access)) if access else ()
+        self.reports: tuple[LinkReport, ...] = (*self._measured, *timeline.reports, *self._access)
 
     def judged(self, record: Record) -> Record:
         """The record of a point that has just ended, after the timeline has put its links back: invalid, with the
         reasons, when a link was or is off."""
-        reasons = (*self._measured_off(), *self._not_set_now())
+        measured = (*self._measured, *self._access) if record.access else self._measured
+        reasons = (*_measured_off(measured), *self._not_set_now())
         if not reasons:
             return record
         return record.model_copy(
@@ -46,13 +53,6 @@ class WatchedLinks:
     def _is_shaped(self, endpoint: Endpoint) -> bool:
         declared = self._links.declared(endpoint)
         return declared.down.touches or declared.up.touches
-
-    def _measured_off(self) -> list[str]:
-        return [
-            f"link {report.node} {report.network} {report.direction} is off: {'; '.join(report.deviations)}"
-            for report in self._measured
-            if report.verdict == "off"
-        ]
 
     def _not_set_now(self) -> list[str]:
         reasons = []
@@ -68,3 +68,11 @@ class WatchedLinks:
                 if not same(declared.toward(direction), found):
                     reasons.append(f"{name} is now `{found.text()}`, declared `{declared.toward(direction).text()}`")
         return reasons
+
+
+def _measured_off(reports: Sequence[LinkReport]) -> list[str]:
+    return [
+        f"link {report.node} {report.network} {report.direction} is off: {'; '.join(report.deviations)}"
+        for report in reports
+        if report.verdict == "off"
+    ]

@@ -32,3 +32,12 @@ SESSION_PROFILES = {
     "quick": QUICK.model_copy(update={"rates_per_s": (10_000, 15_000, 20_000, 25_000)}),
 }
 """For sessions of several requests, which cost less each: the quick profile's rates reach as far beyond the knee."""
+
+WAN_PROFILES = {
+    "quick": QUICK.model_copy(
+        update={"rates_per_s": (5_000, 10_000, 15_000), "warm_up_s": 1.5, "window_s": 2, "client_timeout_s": 4}
+    ),
+    "laptop": LAPTOP.model_copy(update={"warm_up_s": 3, "client_timeout_s": 6}),
+    "paper": PAPER,
+}
+"""For access links: the warm-up lets slow connections gather, and the time-out leaves room for a lost SYN."""

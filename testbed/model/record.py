@@ -51,6 +51,10 @@ class Record(Value):
     ``sent_per_s`` is connections really started times the workload's mean requests per
     connection; ``server_cpu_us_per_reply`` is user and system time of the
     server's processes in the window divided by the replies in it. ``raw`` keeps what the programs printed.
+    ``access`` names the access links of the clients' hosts, empty where they had none. ``open_connections_…`` are those
+    of the clients at a time, from SYN to the end of closing, over the window; ``established_connections_…`` those among
+    them that the server had answered and that were not finished: what it holds open. Maxima are summed over the
+    clients. None in results from before they were counted.
     ``intervals`` is None in results from before they were kept.
     """
 
@@ -69,6 +73,11 @@ class Record(Value):
     server_cpu_us_per_reply: float | None
     idle_connections: int
     idle_connections_minimum: int
+    access: str = ""
+    open_connections_mean: float | None = None
+    open_connections_max: int | None = None
+    established_connections_mean: float | None = None
+    established_connections_max: int | None = None
     verdict: Verdict
     reasons: tuple[str, ...]
     evidence: dict[str, Any]

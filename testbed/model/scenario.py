@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from testbed.model.access import AccessLink, check_access, parse_access
 from testbed.model.claim import Claim
 from testbed.model.server import Server
 from testbed.model.timeline import LinkChange, check_timeline
@@ -17,6 +18,7 @@ AUTO = "auto"
 
 Idle = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Lifetime = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 IdleMode = Literal["silent", "heartbeat", "slow-reader"]
 
 SLOW_FILE = "slow.bin"
@@ -70,6 +72,10 @@ class Scenario(Value):
     author) expects. ``idle_connections`` are held by the idle nodes together; several numbers are swept over.
     ``idle_mode``: they say nothing, send a byte a second of a request that never ends, or read a large file slowly,
     ``idle_read_bytes_per_s`` each. ``timeline`` changes links while the load runs, in every point.
+    ``access`` gives each emulated host of the clients a link of its own: kinds of link, as profiles' names or words of
+    a shape, with their shares of the hosts ({"dsl": 0.6, "delay 40ms, loss 1%": 0.4}; the shares sum to 1). Beside each
+    point with access links ``idle_stand_ins_s`` puts points without: as many idle connections stand in for the open
+    ones as there would be at a time if each lasted so many seconds (0: none).
     ``arrival`` is an arrival process of loadgen (httperf's default is deterministic, and so it is here). ``figures``
     are kinds of figure by name; ``claims`` are what the sentence means in numbers, judged after each run.
     """
@@ -83,11 +89,23 @@ class Scenario(Value):
     idle_mode: IdleMode = "silent"
     idle_read_bytes_per_s: int = Field(default=512, ge=1, le=2**30)
     timeline: tuple[LinkChange, ...] = ()
+    access: tuple[AccessLink, ...] = ()
+    idle_stand_ins_s: tuple[Lifetime, ...] = ()
     max_connections: int = Field(default=15_000, ge=1)
     arrival: str = "deterministic"
     profiles: dict[str, Profile] = Field(min_length=1)
     figures: tuple[str, ...] = ("reply_rate",)
     claims: tuple[Claim, ...] = ()
+
+    @field_validator("access", mode="before")
+    @classmethod
+    def _access(cls, links: Any) -> Any:
+        return parse_access(links)
+
+    @field_validator("access")
+    @classmethod
+    def _whole_access(cls, links: tuple[AccessLink, ...]) -> tuple[AccessLink, ...]:
+        return check_access(links)
 
     @model_validator(mode="after")
     def _distinct_servers(self) -> Scenario:
@@ -97,6 +115,10 @@ class Scenario(Value):
             raise ValueError(f"two servers are the same: {twice[0]}")
         if not self.idle_counts or len(set(self.idle_counts)) != len(self.idle_counts):
             raise ValueError("idle_connections: at least one number, and none twice")
+        if self.idle_stand_ins_s and not self.access:
+            raise ValueError("idle_stand_ins_s: without access links there is nothing to stand in for")
+        if len(set(self.idle_stand_ins_s)) != len(self.idle_stand_ins_s):
+            raise ValueError("idle_stand_ins_s: a number stands twice")
         names = [claim.name for claim in self.claims]
         if len(set(names)) != len(names):
             raise ValueError("claims: a name stands twice")

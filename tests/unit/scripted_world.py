@@ -13,6 +13,8 @@ from testbed.runtime.fake import Call, FakeRuntime
 
 NO_ERRORS = dict.fromkeys(Errors.model_fields, 0)
 COUNTERS = dict.fromkeys(("frames_sent", "frames_received", "ring_drops", "send_drops", "not_understood"), 0)
+_DIRECTION = {"frames": 100, "lost": 1, "overflowed": 0, "duplicated": 0, "corrupted": 0, "no_room": 0}
+LINKS = {"down": _DIRECTION, "up": _DIRECTION, "held_max": 9, "late": 2, "very_late": 0, "late_max_us": 1500}
 WAITING = '{"type": "waiting"}'
 
 
@@ -37,6 +39,7 @@ class World:
     root_bytes: int = 1_000_000
     carrier_changes: int = 2
     flaps: int = 0
+    unshaped: bool = False
     commands: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def lab(self) -> Lab:
@@ -95,13 +98,18 @@ class World:
             "lateness_ns": histogram(self.lateness_ns),
             "max_burst": 1,
             "cpu_us": 10,
+            "open_mean": 3.0,
+            "open_max": 5,
+            "established_mean": 2.0,
+            "established_max": 4,
         }
         ended_ns = start_ns + 20_000_000
         yield json.dumps(
             {"type": "interval", "now_ns": start_ns + 5_000_000, "started": 60, "replies": 50, "errors": 0}
         )
+        counters = {**COUNTERS, "links": LINKS} if "--links" in call.command and not self.unshaped else COUNTERS
         whole = {"now_ns": ended_ns, "attempted": 130, "replies": 125, "errors": window["errors"]}
-        yield json.dumps({"type": "summary", **whole, "window": window, "engine_counters": COUNTERS})
+        yield json.dumps({"type": "summary", **whole, "window": window, "engine_counters": counters})
 
     def _df(self, call: Call) -> Iterator[str]:
         yield "1B-blocks"

@@ -26,6 +26,7 @@ QUIET: dict[str, Any] = {
     "timeline": [{"change": "2 s: net1 down", "late_ms": 9.0, "error": None}],
     "timeline_links_off": [],
     "carrier_changes": 0,
+    "access": {"frames": 1000, "no_room": 0, "very_late_share": 0.009},
 }
 
 
@@ -50,6 +51,17 @@ def test_quiet_evidence_is_valid() -> None:
         ),
         ({"timeline_links_off": ["net1 is now up"]}, Verdict.INVALID, "net1 is now up"),
         ({"carrier_changes": 2}, Verdict.INVALID, "a link of the server went down or came up, and no timeline says so"),
+        ({"access": {"frames": 0}}, Verdict.INVALID, "ran without their access links"),
+        (
+            {"access": {"frames": 1000, "no_room": 5, "very_late_share": 0.0}},
+            Verdict.CLIENT_LIMITED,
+            "5 frames found no room",
+        ),
+        (
+            {"access": {"frames": 1000, "no_room": 0, "very_late_share": 0.02}},
+            Verdict.SUSPECT,
+            "2.0% of the frames left their access links more than 10 ms late",
+        ),
         ({"sent_share": 0.99}, Verdict.CLIENT_LIMITED, "sent 99.0% of what was offered"),
         ({"lateness_p99_ms": 10.5}, Verdict.CLIENT_LIMITED, "10.5 ms late"),
         ({"generator_drop_share": 0.01}, Verdict.CLIENT_LIMITED, "lost 1.00% of their frames"),

@@ -1,0 +1,20 @@
+"""The paper's open question, one-byte workload: are idle connections a fair stand-in for slow ones?
+
+Every client's host is behind 40 ms ± 10 ms with 1 % loss, each way. A one-byte connection is then open at the server
+for about a round trip, 80 ms: beside each point stand one with as many idle connections on fast links, and one
+with none.
+"""
+
+from testbed import WAN_PROFILES, OneByte, Scenario, paper
+
+SCENARIO = Scenario(
+    name="wan_one_byte",
+    title="WAN: one-byte workload, 40 ms ± 10 ms and 1 % loss each way, against idle connections instead",
+    sentence="Slow connections and as many idle ones cost a mechanism the same: idle connections are a fair stand-in.",
+    servers=paper.ALL,
+    workload=OneByte(),
+    access={"delay 40ms, jitter 10ms, loss 1%": 1},
+    idle_stand_ins_s=(0, 0.08),
+    profiles=WAN_PROFILES,
+    figures=("concurrent", "reply_rate"),
+)
