@@ -46,8 +46,8 @@ def draw(run: Run) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
+        axes.set_xlim(0, 1.08 * axes.dataLim.x1)
+        axes.set_ylim(0, 1.08 * axes.dataLim.y1)
     figure.supxlabel("connections open at the server at a time (slow ones and idle ones together)", fontsize=10)
     handles = [Line2D([], [], color=style[each].colour, marker=style[each].marker, label=each) for each in labels]
     figure.legend(

@@ -39,8 +39,8 @@ def server(lab: Lab, mechanism: str = "epoll-lt", *flags: str) -> Program:
     return program
 
 
-def offer(lab: Lab, node: PlacedNode, load: Load) -> Line:
-    """Run one loadgen to its end; returns its summary."""
+def offer(lab: Lab, node: PlacedNode, load: Load, *flags: str) -> Line:
+    """Run one loadgen to its end, with more ``flags``; returns its summary."""
     own, target = lab.placed.gateway_of(node, lab.server)
     start_ns = time.monotonic_ns() + int(_START_S * 1e9)
     command = [
@@ -56,7 +56,7 @@ def offer(lab: Lab, node: PlacedNode, load: Load) -> Line:
     ]
     command += ["--interface", f"address:{own}", "--rate", str(load.rate_per_s), "--arrival", "exponential"]
     command += ["--warm-up", f"{load.warm_up_s}s", "--window", f"{load.window_s}s", "--timeout", f"{load.timeout_s}s"]
-    command += ["--start-at", str(start_ns), "--seed", str(load.seed)]
+    command += ["--start-at", str(start_ns), "--seed", str(load.seed), *flags]
     with Program(lab, node.name, command) as program:
         return program.finish(load.warm_up_s + load.window_s + load.timeout_s + 15, ask=False)
 

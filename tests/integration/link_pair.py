@@ -153,7 +153,7 @@ def emulated_pair(pair: Pair) -> Pair:
         file=f"/tmp/testbed-access-{os.getpid()}",
     )
     near = emulated_endpoint(host, "host", pair.near.network, (pair.far,))
-    return Pair(near, Endpoint(**{**vars(pair.far), "neighbours": (near,)}))
+    return Pair(near, pair.far)
 
 
 def _endpoints(names: tuple[str, str], places: list[NamespacePlace]) -> Pair:

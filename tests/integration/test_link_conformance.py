@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest
 
-from testbed.link.base import BACKENDS
-from testbed.link.choose import AUTO, apply, backends_of, read_back, reset
+from testbed.link.base import AUTO, BACKENDS
+from testbed.link.choose import apply, backends_of, read_back, reset
 from testbed.link.engine_links import BACKEND as ENGINE
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.train import Train, TrainPlan, run_train

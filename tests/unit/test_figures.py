@@ -104,9 +104,8 @@ def test_a_run_without_points_still_gives_a_figure(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=re.escape("unknown kind of figure 'pie': one of accept_limit, idle_sweep, percentiles")
-    ):
+    kinds = "accept_limit, concurrent, idle_sweep, percentiles"
+    with pytest.raises(UsageError, match=re.escape(f"unknown kind of figure 'pie': one of {kinds}")):
         draw_figures(_run(tmp_path), ["pie"])
 
 
