@@ -22,7 +22,8 @@ from testbed.link.train import Train, TrainPlan, run_train
 from testbed.model.interval import clopper_pearson
 from testbed.model.shape import DIRECTIONS, Distribution, GilbertElliott, LinkShape, Shape, jitter_quantile
 from testbed.model.shape_profiles import PROFILES
-from tests.integration.link_measuring import BRIEF, NOTHING, believed, holds_once
+from tests.integration.attempts import holds_once
+from tests.integration.link_measuring import BRIEF, NOTHING, believed
 from tests.integration.link_pair import Pair, emulated_pair, pair_of_namespaces
 from tests.integration.link_requirements import need_link_programs
 
@@ -94,7 +95,7 @@ def test_jitter_has_the_declared_distribution(pair: Pair, backend: str, distribu
     """Against draws from the declared quantiles, with this machine's own noise on top: that of a constant delay."""
     constant = Shape(delay_us=24_000)
     shape = seeded(pair, backend, Shape(delay_us=24_000, jitter_us=6_000, distribution=distribution))
-    plan = TrainPlan(count=1000, interval_us=500, settle_ms=100, linger_s=0.1)
+    plan = TrainPlan(count=1000, interval_us=500, settle_ms=100, linger_s=0.3)
     steps = (np.arange(4000) + 0.5) / 4000
     declared = 24_000 + 6_000 * np.asarray([jitter_quantile(distribution, step) for step in steps])
 
@@ -222,18 +223,22 @@ def test_a_link_that_is_not_as_declared_is_seen_by_how_much(pair: Pair, backend:
     really = Shape(rate_bps=1_000_000) if backend == "tbf" else Shape(delay_us=7_000)
     claimed = Shape(rate_bps=1_250_000) if backend == "tbf" else Shape(delay_us=5_000)
     shaped(pair, backend, LinkShape(down=really))
-    report = measure_direction(pair.near, pair.far, "down", LinkShape(down=claimed), NOTHING, BRIEF)
-    assert report.verdict == "off"
-    assert report.deviations[0].startswith("read back")
     said = r"declared 1.25mbit: \d+.\d% less$" if backend == "tbf" else r"delay 7\S*ms, declared 5ms: off by [12]\S*ms"
-    assert re.search(said, report.deviations[-1]), report.deviations
+
+    def complaint() -> str | None:
+        report = measure_direction(pair.near, pair.far, "down", LinkShape(down=claimed), NOTHING, BRIEF)
+        assert report.verdict == "off"
+        assert report.deviations[0].startswith("read back")
+        return None if re.search(said, report.deviations[-1]) else str(report.deviations)
+
+    holds_once(complaint)
 
 
 def travel_times(pair: Pair, plan: TrainPlan) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """One-way delays in microseconds with the probes' own share taken off."""
     loopback = run_train(pair.near.place, pair.near.place, "127.0.0.1", TrainPlan(count=200, interval_us=500))
     train = run_train(pair.far.place, pair.near.place, pair.near.address, plan)
-    assert len(train.sequence) == plan.count, "nothing may be lost"
+    assert len(train.sequence) == plan.count, "nothing may be lost, nor come later than any jitter"
     return np.asarray(train.delay_us - np.median(loopback.delay_us))
 
 

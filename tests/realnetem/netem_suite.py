@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
+from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,15 +24,18 @@ from testbed.engine.lab import Lab
 from testbed.errors import UsageError
 from testbed.link.base import Endpoint, LinkBackend
 from testbed.link.netem import Netem
-from testbed.model.shape import Direction, GilbertElliott, Shape
+from testbed.model.interval import clopper_pearson
+from testbed.model.shape import Direction, Distribution, GilbertElliott, Shape, jitter_quantile
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Completed, Process
 from testbed.runtime.netns import NetnsRuntime
 from testbed.runtime.netns_state import namespace_path
+from tests.integration.attempts import ATTEMPTS, attempts, holds_once
 
 PROBE = Path(__file__).with_name("datagrams.py").read_text()
 PYTHON = f"{sys.base_prefix}/bin/python3"
 NAME = f"rn{os.getpid()}"
+DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "normal", "pareto")
 
 
 @dataclass(frozen=True)
@@ -113,59 +118,112 @@ def ends(direction: Direction) -> tuple[str, str]:
     return ("client", "server") if direction == "up" else ("server", "client")
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
-def test_delay_is_added_in_its_direction_alone(
-    lab: Lab, backend: LinkBackend, endpoint: Endpoint, direction: Direction
+@pytest.mark.parametrize(("down_ms", "up_ms"), [(1, 20), (100, 5)])
+def test_delays_of_an_asymmetric_pair(
+    lab: Lab, backend: LinkBackend, endpoint: Endpoint, down_ms: int, up_ms: int
 ) -> None:
-    shape = Shape(delay_us=40_000)
-    backend.apply(endpoint, direction, shape)
-    assert backend.read_back(endpoint, direction) == shape
-    source, target = ends(direction)
-    shaped, other = probed(lab, source, target, 40), probed(lab, target, source, 40)
-    # The least of them: a busy machine makes single packets later, and none earlier.
-    assert 40_000 <= min(shaped.delays_us) < 43_000
-    assert min(other.delays_us) < 3_000
+    declared: dict[Direction, int] = {"down": 1000 * down_ms, "up": 1000 * up_ms}
+
+    def complaint() -> str | None:
+        unshaped = {direction: least_us(lab, direction) for direction in declared}
+        for direction, delay_us in declared.items():
+            backend.apply(endpoint, direction, Shape(delay_us=delay_us))
+            assert backend.read_back(endpoint, direction) == Shape(delay_us=delay_us)
+        added = {direction: least_us(lab, direction) - unshaped[direction] for direction in declared}
+        for direction in declared:
+            backend.remove(endpoint, direction)
+        off = [direction for direction in declared if abs(added[direction] - declared[direction]) > 800]
+        return f"declared {declared}, added {added}" if off else None
+
+    holds_once(complaint)
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
-def test_a_tenth_of_the_packets_is_lost(
-    lab: Lab, backend: LinkBackend, endpoint: Endpoint, direction: Direction
+def least_us(lab: Lab, direction: Direction) -> int:
+    """The least delay of some packets: a busy machine makes single ones later, and none earlier."""
+    return min(probed(lab, *ends(direction), 40).delays_us)
+
+
+@pytest.mark.parametrize(
+    ("direction", "percent", "count"), [("up", 0.1, 6000), ("down", 1, 3000), ("up", 10, 1500), ("down", 10, 1500)]
+)
+def test_as_many_packets_as_declared_are_lost(
+    lab: Lab, backend: LinkBackend, endpoint: Endpoint, direction: Direction, percent: float, count: int
 ) -> None:
-    backend.apply(endpoint, direction, Shape(loss_percent=10))
-    arrivals = probed(lab, *ends(direction), 1500, gap_ms=0)
-    # Five standard deviations: sqrt(1500 · 0.1 · 0.9) = 11.6.
-    assert 150 - 58 <= arrivals.lost <= 150 + 58
-    assert len(arrivals.numbers) == len(set(arrivals.numbers))
+    backend.apply(endpoint, direction, Shape(loss_percent=percent))
+
+    def complaint() -> str | None:
+        arrivals = probed(lab, *ends(direction), count, gap_ms=0)
+        assert len(arrivals.numbers) == len(set(arrivals.numbers))
+        low, high = clopper_pearson(arrivals.lost, count, 0.999)
+        return None if low <= percent / 100 <= high else f"{arrivals.lost} of {count} lost, declared {percent} %"
+
+    holds_once(complaint)
 
 
 def test_losses_come_in_bursts(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
     shape = Shape(gemodel=GilbertElliott(p_percent=2, r_percent=25))
     backend.apply(endpoint, "up", shape)
     assert backend.read_back(endpoint, "up") == shape
-    arrivals = probed(lab, "client", "server", 3000, gap_ms=0)
-    gaps = [after - before - 1 for before, after in pairwise(arrivals.numbers) if after > before + 1]
-    # Some 55 bursts with a mean of 4 packets and about that deviation: five times 4 / sqrt(55) is 2.7.
-    assert 1.3 < mean(gaps) < 6.7
-    assert max(gaps) > 4
+
+    def complaint() -> str | None:
+        arrivals = probed(lab, "client", "server", 3000, gap_ms=0)
+        bursts = [after - before - 1 for before, after in pairwise(arrivals.numbers) if after > before + 1]
+        # Each burst ends after a packet with probability r, so the exact interval is that of its ends.
+        low, high = clopper_pearson(len(bursts), sum(bursts), 0.999)
+        return None if low <= 0.25 <= high else f"{len(bursts)} bursts of {mean(bursts):.2f} packets"
+
+    holds_once(complaint)
 
 
 def test_some_packets_do_not_travel_but_arrive_at_once(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
     backend.apply(endpoint, "up", Shape(delay_us=50_000, reorder_percent=50))
-    arrivals = probed(lab, "client", "server", 200, gap_ms=1)
-    at_once = sum(delay < 50_000 for delay in arrivals.delays_us)
-    # Five standard deviations of 200 draws: 35.
-    assert 65 <= at_once <= 135
-    assert arrivals.numbers != sorted(arrivals.numbers)
+
+    def complaint() -> str | None:
+        arrivals = probed(lab, "client", "server", 200, gap_ms=1)
+        assert arrivals.numbers != sorted(arrivals.numbers)
+        at_once = sum(delay < 50_000 for delay in arrivals.delays_us)
+        low, high = clopper_pearson(at_once, 200, 0.999)
+        return None if low <= 0.5 <= high else f"{at_once} of 200 arrived at once"
+
+    holds_once(complaint)
 
 
-def test_rate_is_what_the_receiver_gets(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
-    backend.apply(endpoint, "up", Shape(rate_bps=10_000_000, limit_pkts=1000))
-    size, count = 1400, 300
-    arrivals = probed(lab, "client", "server", count, size, gap_ms=0)
-    assert arrivals.lost == 0
-    on_the_wire = size + 8 + 20 + 14
-    seconds = (arrivals.came_us[-1] - arrivals.came_us[0]) / 1e6
-    assert (count - 1) * on_the_wire * 8 / seconds == pytest.approx(10e6, rel=0.05)
+def test_a_corrupted_packet_fails_its_check_sum(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
+    backend.apply(endpoint, "up", Shape(corrupt_percent=10))
+
+    def complaint() -> str | None:
+        lost = probed(lab, "client", "server", 1500, gap_ms=0).lost
+        low, high = clopper_pearson(lost, 1500, 0.999)
+        return None if low <= 0.1 <= high else f"{lost} of 1500 came with a wrong check sum, declared 10 %"
+
+    holds_once(complaint)
+
+
+@pytest.mark.parametrize(("mbit", "count"), [(1, 60), (10, 300), (100, 900)])
+def test_rate_is_what_the_receiver_gets(
+    lab: Lab, backend: LinkBackend, endpoint: Endpoint, mbit: int, count: int
+) -> None:
+    """A gigabit is more than this kernel's system calls can offer, and on a busy machine a tenth of it may be too."""
+    backend.apply(endpoint, "up", Shape(rate_bps=mbit * 10**6))
+    size = 1400
+    bits = (count - 1) * (size + 8 + 20 + 14) * 8
+    tried = False
+
+    def complaint() -> str | None:
+        nonlocal tried
+        arrivals = probed(lab, "client", "server", count, size, gap_ms=0)
+        waited_us = arrivals.delays_us[-1]
+        if waited_us < 0.1 * bits / mbit:  # then the sender was hardly faster than the link
+            return f"the last packet waited {waited_us} us only"
+        tried = True
+        found = bits / (arrivals.came_us[-1] - arrivals.came_us[0])
+        fits = not arrivals.lost and abs(found / mbit - 1) < 0.05
+        return None if fits else f"{found:.2f} Mbit/s and {arrivals.lost} lost, declared {mbit}"
+
+    complaints = attempts(complaint)
+    if len(complaints) == ATTEMPTS and not tried:
+        pytest.skip(f"{mbit} Mbit/s cannot be tried now: {complaints[-1]}")
+    assert len(complaints) < ATTEMPTS, complaints
 
 
 def test_a_queue_beyond_its_limit_drops(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
@@ -175,14 +233,28 @@ def test_a_queue_beyond_its_limit_drops(lab: Lab, backend: LinkBackend, endpoint
     assert arrivals.lost > 50
 
 
-def test_jitter_spreads_the_delay(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
-    shape = Shape(delay_us=30_000, jitter_us=20_000)
-    backend.apply(endpoint, "up", shape)
-    delays = sorted(probed(lab, "client", "server", 200, gap_ms=2).delays_us)
-    assert 10_000 <= delays[0] < 15_000
-    assert 16_000 < delays[50] < 26_000
-    assert 36_000 < delays[150] < 48_000
-    assert delays[-1] > 45_000
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_jitter_has_the_declared_distribution(
+    lab: Lab, backend: LinkBackend, endpoint: Endpoint, distribution: Distribution
+) -> None:
+    """Kolmogorov and Smirnov's distance to the declared quantiles, with this kernel's own noise on top: that of a
+    constant delay in the same moment. By chance 1.95 sqrt(1/n + 1/m) is exceeded once in a thousand times."""
+    constant = Shape(delay_us=200_000)
+    shape = Shape(delay_us=200_000, jitter_us=50_000, distribution=distribution)
+    count, steps = 400, 4000
+    declared = [jitter_quantile(distribution, (step + 0.5) / steps) * shape.jitter_us for step in range(steps)]
+
+    def complaint() -> str | None:
+        backend.apply(endpoint, "up", constant)
+        noise = probed(lab, "client", "server", count, gap_ms=2).delays_us
+        backend.apply(endpoint, "up", shape)
+        found = sorted(probed(lab, "client", "server", count, gap_ms=2).delays_us)
+        draw = random.Random(1)
+        expected = sorted(jitter + draw.choice(noise) for jitter in declared)
+        distance = max(abs(bisect(found, value) / count - bisect(expected, value) / steps) for value in expected)
+        return None if distance < 1.95 * (1 / count + 1 / steps) ** 0.5 else f"distance {distance:.3f}"
+
+    holds_once(complaint)
 
 
 def test_duplicates_come_twice(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
@@ -195,7 +267,7 @@ def test_a_change_replaces_what_was_there(lab: Lab, backend: LinkBackend, endpoi
         backend.apply(endpoint, "up", Shape(delay_us=delay_us))
     assert backend.read_back(endpoint, "up") == Shape(delay_us=40_000)
     assert tc(endpoint, "qdisc", "show", "dev", "eth0").count("netem") == 1
-    assert 40_000 <= min(probed(lab, "client", "server", 20).delays_us) < 50_000
+    assert 40_000 <= least_us(lab, "up") < 79_000
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
