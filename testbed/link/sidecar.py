@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _IMAGE, _BUILD = "testbed/link", "link"
 _CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_NICE", "SETGID", "SETUID")
 """Rules and queues; copies and captures; linkem must not wait for a busy server; tcpdump insists on the last two."""
 
+_QUESTIONS = 5
 _STATE_FOLDER = "/tmp/testbed-links"
 
 
@@ -58,7 +60,7 @@ class Sidecar:
 
     def interfaces(self) -> dict[str, str]:
         """Address → interface, as the node has them: names differ between engines."""
-        done = self.run(["ip", "-json", "-4", "address", "show"])
+        done = self._told(["ip", "-json", "-4", "address", "show"])
         if done.status != 0:
             raise RuntimeFault(f"interfaces of {self._node}: {done.stderr.strip()[:200]}")
         links: list[dict[str, Any]] = json.loads(done.stdout)
@@ -68,8 +70,16 @@ class Sidecar:
         """The path of the network namespace on this machine; None where it cannot be entered from here."""
         if os.geteuid() != 0 or self._runtime.describe().get("local") != "yes":
             return None
-        done = self.run(["stat", "--dereference", "--format=%i", "/proc/self/ns/net"])
+        done = self._told(["stat", "--dereference", "--format=%i", "/proc/self/ns/net"])
         return _namespace_of_inode(int(done.stdout)) if done.status == 0 else None
+
+    def _told(self, command: Sequence[str]) -> Completed:
+        """A command that always prints something. A busy engine may lose all that a quick one printed: asked again."""
+        for _ in range(_QUESTIONS):
+            done = self.run(command)
+            if done.status != 0 or done.stdout:
+                return done
+        raise RuntimeFault(f"{shlex.join(command)} beside {self._node} printed nothing, {_QUESTIONS} times")
 
     def keep(self, name: str, text: str) -> None:
         """Store a text with the lab, for a later process; it is forgotten with the lab."""
