@@ -5,7 +5,7 @@ from testbed import PROFILES, OneByte, Scenario, paper
 SCENARIO = Scenario(
     name="slow_readers",
     title="Slow readers: one-byte workload beside connections that read 2 KiB/s",
-    sentence="The server goes on sending to slow readers, at a cost under any mechanism; select and poll scan them.",
+    sentence="To the server slow readers are idle: their replies wait in buffers. select and poll scan them all.",
     servers=paper.BASIC,
     workload=OneByte(),
     idle_connections=(0, 2_000),
