@@ -206,10 +206,13 @@ def test_the_same_seed_loses_the_same_packets(pair: Pair, backend: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_every_named_profile_can_be_set_and_is_read_back(pair: Pair, name: str) -> None:
-    apply(pair.near, PROFILES[name].shape)
-    for direction in DIRECTIONS:
-        assert read_back(pair.near, direction).text() == PROFILES[name].shape.toward(direction).text()
+def test_every_named_profile_can_be_set_and_is_read_back(world: Pair, name: str) -> None:
+    apply(world.near, PROFILES[name].shape)
+    try:
+        for direction in DIRECTIONS:
+            assert read_back(world.near, direction).text() == PROFILES[name].shape.toward(direction).text()
+    finally:
+        reset(world.near)
 
 
 def test_an_unshaped_link_is_measured_as_unshaped(pair: Pair) -> None:
