@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from testbed.engine.lab import remove_all
+from testbed.engine.under_test.base import PORT
 from testbed.model.record import Verdict
+from testbed.runtime.base import Made
+from testbed.runtime.docker import DockerRuntime
 from testbed.store.reading import Run, find_runs, read_run
 
 ROOT = Path(__file__).parents[2]
@@ -109,42 +113,52 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(lab: str, tmp_path: Path) -> No
     assert len(only_run(tmp_path, "figure_1").records) >= 1
 
 
-@pytest.mark.parametrize("phase", ["coming up", "first point", "later point"])
-def test_kill_9_leaves_finished_points_readable_and_down_removes_the_rest(lab: str, tmp_path: Path, phase: str) -> None:
-    sign, at_least = {"coming up": (b"up: node", 0), "first point": (b"points, about", 0), "later point": (b"  2/", 2)}[
-        phase
-    ]
-    words = command("run", FIGURE_1, *SHORT, "--set", "rates_per_s=[500, 1000]", "--lab", lab, "--results", tmp_path)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
+class OneLab(DockerRuntime):
+    """Sees a single lab: what `down --all` does with every lab is done here without harming the labs of others."""
+
+    def __init__(self, lab: str) -> None:
+        super().__init__()
+        self._only = lab
+
+    def made(self, lab: str | None = None) -> Sequence[Made]:
+        return [made for made in super().made(lab) if made.lab == self._only]
+
+
+@pytest.mark.parametrize(
+    ("sign", "node", "program", "finished"),
+    [(b"up: node", "", "", 0), (b"points, about", "idle0", "idleconn", 0), (b"  1/", "client1", "loadgen", 1)],
+    ids=["coming up", "idle population", "window"],
+)
+def test_kill_9_leaves_finished_points_readable_and_all_of_the_rest_is_found(
+    lab: str, tmp_path: Path, sign: bytes, node: str, program: str, finished: int
+) -> None:
+    points = ("--set", "mechanisms=[select, epoll-lt]", "--set", "rates_per_s=500", "--set", "window_s=2")
+    words = ["run", FIGURE_5, *points, "--lab", lab]
+    with subprocess.Popen(
+        command(*words, "--results", tmp_path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as running:
         wait_for_line(running, sign)
-        time.sleep(0.3)
+        if program:
+            wait_for_program(lab, node, program)
         running.kill()
         running.wait(10)
     assert labelled(lab) != []
-    assert cli("down", "--lab", lab).returncode == 0
+    assert remove_all([OneLab(lab)]) == [lab]
     assert labelled(lab) == []
-    if at_least:
-        run = only_run(tmp_path, "figure_1")
-        assert len(run.records) >= at_least
-        resumed = cli("run", FIGURE_1, *SHORT, "--set", "rates_per_s=[500, 1000]", "--lab", lab, "--resume", run.folder)
+    if finished:
+        run = only_run(tmp_path, "figure_5")
+        assert len(run.records) == finished
+        resumed = cli(*words, "--resume", run.folder)
         assert resumed.returncode == 0, resumed.stderr
-        assert len(read_run(run.folder).latest()) == 6
+        assert len(read_run(run.folder).latest()) == 2
 
 
-def test_down_all_finds_what_a_killed_run_left(lab: str, tmp_path: Path) -> None:
-    others = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "label=testbed.lab"], capture_output=True, text=True
-    ).stdout
-    if others.split():
-        pytest.skip("another lab stands on this machine, and `down --all` would remove it")
-    words = command("run", FIGURE_1, *SHORT, "--lab", lab, "--results", tmp_path)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
-        wait_for_line(running, b"up: node")
-        running.kill()
-        running.wait(10)
-    done = cli("down", "--all")
-    assert done.returncode == 0, done.stderr
-    assert labelled(lab) == []
+def wait_for_program(lab: str, node: str, program: str) -> None:
+    """Until the program runs in the node."""
+    script = f"grep -lx {program} /proc/[0-9]*/comm"
+    deadline = time.monotonic() + 60
+    while subprocess.run(["docker", "exec", f"tb-{lab}.{node}", "sh", "-c", script], capture_output=True).returncode:
+        assert time.monotonic() < deadline, f"{program} did not start on {node}"
 
 
 def wait_for_line(running: subprocess.Popen[bytes], sign: bytes) -> None:
@@ -214,6 +228,24 @@ def test_the_files_are_made_once_per_lab(lab: str, tmp_path: Path) -> None:
     assert seen[0] == seen[1]
     assert seen[0].split()[-1] == "288"
     assert seen[2].split()[-1] == "1"
+
+
+def test_a_port_in_use_is_one_line_and_the_lab_stays_as_it_was(lab: str, tmp_path: Path) -> None:
+    assert cli("up", "--lab", lab).returncode == 0
+    before = sorted(labelled(lab))
+    listen = ["userver", "--mech", "poll", "--bind", "0.0.0.0", "--port", str(PORT), "--docroot", "/srv"]
+    process = DockerRuntime().start(lab, "server", [*listen, "--accept-limit", "1"])
+    try:
+        assert process.lines(20)
+        done = cli("run", FIGURE_1, *SHORT, "--set", "rates_per_s=500", "--lab", lab, "--results", tmp_path)
+    finally:
+        process.signal("KILL")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("testbed: ")
+    assert "Address already in use" in last
+    assert "Traceback" not in done.stderr
+    assert sorted(labelled(lab)) == before
 
 
 @pytest.mark.parametrize("text", ["", "SCENARIO = 1"])
