@@ -1,6 +1,6 @@
 """The runtime without an engine: what its nodes see and may do, and that nothing is left whatever happens.
 
-What all runtimes have in common is in test_runtime_conformance.py.
+What all runtimes have in common is in test_runtime_conformance.py and test_program_conformance.py.
 """
 
 from __future__ import annotations

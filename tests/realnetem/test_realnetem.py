@@ -96,7 +96,8 @@ def test_the_netem_backend_where_there_is_netem(request: pytest.FixtureRequest) 
 @pytest.mark.usefixtures("_uml")
 @pytest.mark.timeout(SUITE_TIMEOUT_S + 10)
 def test_the_runtime_without_an_engine_on_another_kernel() -> None:
-    files = ("tests/integration/test_runtime_conformance.py", "tests/integration/test_netns.py")
+    folder = "tests/integration"
+    files = [f"{folder}/test_{name}.py" for name in ("runtime_conformance", "program_conformance", "netns")]
     command = suite_command(*files, "-k", f"netns and ({ON_ANOTHER_KERNEL})", "-rs")
     done = uml.run(command, ROOT, SUITE_TIMEOUT_S, LEAN)
     assert done.status == 0, done.output
