@@ -290,7 +290,7 @@ int main(int argc, char **argv)
         {"label", OPTION_TEXT, &emulator.label, "TEXT", "whose link it is, given back by show", .required = false},
         {"held", OPTION_COUNT, &most_held, "N", "packets that the kernel may hold for us", .low = 1, .high = 1 << 24},
         {"ask", OPTION_CHOICE, &question, "WHAT", "ask the linkem that runs on the queue instead; stop lets go what waits", .choices = questions},
-        {"at", OPTION_COUNT, &at_ns, "NS", "with --ask: ready now, and ask at this time of CLOCK_MONOTONIC", .low = 0, .high = INT64_MAX},
+        {"at", OPTION_COUNT, &at_ns, "NS", "with --ask: ready now, and ask at this time of CLOCK_MONOTONIC", .low = 0, .high = 9e18},
     };
     shape_options_specs(&shape, specs + 5);
     options_parse(argc, argv, "delays, loses, repeats and limits packets of a NFQUEUE rule", specs);
