@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from statistics import median
 
 from testbed.engine.lab import Lab
 from testbed.model.histogram import Histogram
@@ -11,6 +12,7 @@ from tests.benchmark.world import Load, inside, offer, server
 
 _RATES = (10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 80_000, 100_000)
 _SECONDS = 4
+_TIMES = 3
 
 
 def main() -> list[Outcome]:
@@ -29,19 +31,25 @@ def main() -> list[Outcome]:
 
 
 def _offer(lab: Lab, rate: float) -> float:
-    """Offer a rate; returns it if it was really offered, else 0."""
-    with server(lab) as userver:
-        window = offer(lab, lab.clients[0], Load(rate))["window"]
-        userver.finish(10, ask=True)
-    sent = window["sent_per_s"] / rate
-    late_ms = (Histogram.merged([window["lateness_ns"]]).quantile(0.99) or 0) / 1e6
-    cpu = window["cpu_us"] / 1e6 / window["seconds"]
-    replies = window["replies_per_s"]
-    print(
-        f"{rate:7,} /s: sent {sent:.2%}, p99 lateness {late_ms:.2f} ms, CPU {cpu:.0%}, {replies:,.0f} replies/s",
-        flush=True,
-    )
-    return rate if sent >= 0.995 and late_ms <= 1.0 else 0.0
+    """Offer a rate a few times; returns it if it was really offered, by the medians, else 0.
+
+    What was sent is held against what the arrival process had drawn for the window: an exponential one draws more or
+    fewer than the rate says.
+    """
+    sent, late_ms = [], []
+    for _ in range(_TIMES):
+        with server(lab) as userver:
+            window = offer(lab, lab.clients[0], Load(rate))["window"]
+            userver.finish(10, ask=True)
+        sent.append(window["sent_per_s"] * window["seconds"] / window["intended"])
+        late_ms.append((Histogram.merged([window["lateness_ns"]]).quantile(0.99) or 0) / 1e6)
+        cpu, replies = window["cpu_us"] / 1e6 / window["seconds"], window["replies_per_s"]
+        print(
+            f"{rate:7,} /s: sent {sent[-1]:.2%}, p99 lateness {late_ms[-1]:.2f} ms, CPU {cpu:.0%}, "
+            f"{replies:,.0f} replies/s",
+            flush=True,
+        )
+    return rate if median(sent) >= 0.995 and median(late_ms) <= 1.0 else 0.0
 
 
 def _ab(lab: Lab) -> float:
