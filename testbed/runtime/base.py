@@ -109,7 +109,7 @@ class Runtime(Protocol):
         ...
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
-        """CPU time that all processes of the node have used (cgroup), in nanoseconds."""
+        """CPU time that all processes of the node have used until now (cgroup), in nanoseconds. Raises RuntimeFault."""
         ...
 
     def logs(self, lab: str, node: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import platform
 import socket
@@ -26,6 +25,7 @@ from testbed.link import switch
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.runtime import docker_paths
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
+from testbed.runtime.docker_cpu import CpuAccounts
 from testbed.runtime.docker_engine import connect, explained, faults
 from testbed.runtime.docker_images import ensure_image, image_tag, program_images
 from testbed.runtime.docker_process import DockerProcess, run_program
@@ -47,6 +47,7 @@ class DockerRuntime:
     def __init__(self) -> None:
         self._client = connect()
         self._api = self._client.api
+        self._cpu_accounts = CpuAccounts(self._api)
         self._ids: dict[tuple[str, str], str] = {}
         self._tags: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -187,12 +188,7 @@ class DockerRuntime:
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
         """See the contract."""
-        container = self._id(lab, node)
-        with faults(f"CPU time of {node}"):
-            stats: Any = self._api.stats(container, stream=False, one_shot=True)
-        if isinstance(stats, bytes):
-            stats = json.loads(stats)
-        return int(stats["cpu_stats"]["cpu_usage"]["total_usage"])
+        return self._cpu_accounts.used_ns(self._id(lab, node), node)
 
     def logs(self, lab: str, node: str) -> str:
         """See the contract."""
@@ -236,6 +232,7 @@ class DockerRuntime:
 
     def _remove_container(self, container: str) -> None:
         """Remove it, or wait until whoever is removing it already has done so."""
+        self._cpu_accounts.forget(container)
         deadline = time.monotonic() + _REMOVAL_TIMEOUT_S
         while True:
             try:

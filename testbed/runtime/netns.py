@@ -22,7 +22,7 @@ from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
 from testbed.link.steering import steer
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_numbers
-from testbed.runtime import netns_groups, netns_holder, netns_state, netns_wiring
+from testbed.runtime import control_groups, netns_groups, netns_holder, netns_state, netns_wiring
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
 from testbed.runtime.netns_programs import programs_folder
@@ -206,7 +206,7 @@ class NetnsRuntime:
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
         """From the node's control group, which outlives its processes."""
-        return netns_groups.cpu_time_ns(self._node(lab, node).groups[0])
+        return control_groups.cpu_time_ns(self._node(lab, node).groups[0])
 
     def logs(self, lab: str, node: str) -> str:
         """What the node's programs wrote on stderr."""

@@ -1,4 +1,4 @@
-"""Control groups of nodes: what a node's CPU time is read from, what binds it to its CPUs, what finds its processes.
+"""Control groups made for nodes: what counts a node's CPU time, what binds it to its CPUs, what finds its processes.
 
 Version 1 (``cpuacct``, and ``cpuset`` where mounted) and version 2 are both served. Nothing outside our own folder of
 each hierarchy is changed.
@@ -9,39 +9,20 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import EnvironmentLack
+from testbed.runtime import control_groups
+from testbed.runtime.control_groups import Hierarchies
 
 _OURS = "testbed"
 _FIX = "as root outside a container: mount -t cgroup2 none /sys/fs/cgroup"
 
 
-@dataclass(frozen=True)
-class Hierarchies:
-    """Where the hierarchies are mounted. ``accounting`` counts CPU time; ``cpusets`` is None where there are none."""
-
-    version: int
-    accounting: Path
-    cpusets: Path | None
-
-
 def find_hierarchies(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies:
     """The hierarchies of this machine. Raises EnvironmentLack where there is none that we may write."""
-    one: dict[str, Path] = {}
-    two: Path | None = None
-    for line in mounts.read_text().splitlines():
-        _, point, kind, options, *_ = line.split()
-        if kind == "cgroup":
-            one.update({option: Path(point) for option in options.split(",")})
-        elif kind == "cgroup2":
-            two = Path(point)
-    if "cpuacct" in one:
-        found = Hierarchies(1, one["cpuacct"], one.get("cpuset"))
-    elif two is not None:
-        found = Hierarchies(2, two, None)
-    else:
+    found = control_groups.mounted(mounts)
+    if found is None:
         raise EnvironmentLack("no control groups are mounted: the CPU time of a node cannot be read", _FIX)
     if not os.access(found.accounting, os.W_OK):
         raise EnvironmentLack(f"control groups cannot be made: {found.accounting} is read-only", _FIX)
@@ -63,15 +44,6 @@ def make_groups(hierarchies: Hierarchies, lab: str, node: str, cpuset: str | Non
     if cpuset is not None and hierarchies.cpusets is not None and hierarchies.cpusets != hierarchies.accounting:
         groups.append(str(_cpuset_group(hierarchies.cpusets, lab, node, cpuset)))
     return tuple(groups)
-
-
-def cpu_time_ns(group: str) -> int:
-    """CPU time that the processes of a group have used since it was made."""
-    usage = Path(group) / "cpuacct.usage"
-    if usage.exists():
-        return int(usage.read_text())
-    stat = dict(line.split() for line in (Path(group) / "cpu.stat").read_text().splitlines())
-    return int(stat["usage_usec"]) * 1000
 
 
 def processes(hierarchies: Hierarchies, lab: str, node: str = "") -> set[int]:

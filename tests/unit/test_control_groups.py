@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EnvironmentLack
-from testbed.runtime import netns_groups
-from testbed.runtime.netns_groups import Hierarchies
+from testbed.runtime import control_groups, netns_groups
+from testbed.runtime.control_groups import Hierarchies
 
 
 def mounts(folder: Path, *lines: str) -> Path:
@@ -59,8 +59,43 @@ def test_cpu_time_is_in_nanoseconds_whatever_the_version_counts_in(tmp_path: Pat
     two.mkdir()
     (one / "cpuacct.usage").write_text("1234567890\n")
     (two / "cpu.stat").write_text("usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\nnr_periods 0\n")
-    assert netns_groups.cpu_time_ns(str(one)) == 1_234_567_890
-    assert netns_groups.cpu_time_ns(str(two)) == 1_234_567_000
+    assert control_groups.cpu_time_ns(str(one)) == 1_234_567_890
+    assert control_groups.cpu_time_ns(str(two)) == 1_234_567_000
+
+
+CONTAINER = "5ce0b1d3"
+SYSTEMD = f"system.slice/docker-{CONTAINER}.scope"
+JOINT = f"12:cpuset:/docker/{CONTAINER}\n4:cpu,cpuacct:/docker/{CONTAINER}\n0::/elsewhere/{CONTAINER}\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "mount", "folder"),
+    [
+        (f"2:cpuacct:/docker/{CONTAINER}\n1:cpu:/\n0::/\n", "cgroup {}/acct cgroup rw,cpuacct", f"docker/{CONTAINER}"),
+        (JOINT, "cgroup {}/acct cgroup rw,cpu,cpuacct", f"docker/{CONTAINER}"),
+        (f"0::/docker/{CONTAINER}\n", "cgroup2 {}/acct cgroup2 rw", f"docker/{CONTAINER}"),
+        (f"0::/{SYSTEMD}\n", "cgroup2 {}/acct cgroup2 rw,nsdelegate", SYSTEMD),
+        (f"0::/{SYSTEMD}/init.scope\n", "cgroup2 {}/acct cgroup2 rw,nsdelegate", SYSTEMD),
+    ],
+)
+def test_the_group_of_a_container_is_found_by_its_first_process(
+    tmp_path: Path, lines: str, mount: str, folder: str
+) -> None:
+    """As the engine's drivers cgroupfs and systemd name them."""
+    group = tmp_path / "acct" / folder
+    for process in ("self", "77"):
+        (tmp_path / process).mkdir()
+    mounts(tmp_path / "self", mount.format(tmp_path) + " 0 0")
+    (tmp_path / "77" / "cgroup").write_text(lines)
+    assert control_groups.container_group(77, CONTAINER, tmp_path) is None, "mounted elsewhere: nothing to read"
+    group.mkdir(parents=True)
+    usage = ("cpu.stat", "usage_usec 5000\n") if "cgroup2" in mount else ("cpuacct.usage", "5000000\n")
+    (group / usage[0]).write_text(usage[1])
+    found = control_groups.container_group(77, CONTAINER, tmp_path)
+    assert found == str(group)
+    assert control_groups.cpu_time_ns(found) == 5_000_000
+    assert control_groups.container_group(77, "another", tmp_path) is None, "another machine's engine"
+    assert control_groups.container_group(78, CONTAINER, tmp_path) is None
 
 
 def test_a_node_of_version_2_has_one_group(version_2: Hierarchies) -> None:

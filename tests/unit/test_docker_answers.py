@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import platform
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from testbed.errors import RuntimeFault
 from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import Network, Node, Topology
+from testbed.runtime import control_groups, docker_cpu
 from testbed.runtime import docker as docker_runtime
 from testbed.runtime.docker import DockerRuntime
 from testbed.topology.plan import place
@@ -72,7 +75,7 @@ class Engine:
         return [{"Labels": LABELS, "State": "running", "NetworkSettings": {"Networks": networks}}]
 
     def inspect_container(self, name: str) -> Any:
-        return {"Id": name}
+        return {"Id": name, "State": {"Pid": 1}}
 
     def stats(self, _: str, **__: Any) -> Any:
         return self._answers["stats"]
@@ -116,8 +119,31 @@ def test_its_networks_take_their_ipv4_subnets(engine: Engine) -> None:
     assert DockerRuntime().taken_subnets() == {"172.17.0.0/16": "docker network bridge"}
 
 
-def test_cpu_time_is_what_the_control_group_counted(engine: Engine) -> None:
+def test_cpu_time_of_an_engine_elsewhere_is_what_it_tells(engine: Engine) -> None:
     assert DockerRuntime().cpu_time_ns("a", "server") == 5_000_000
+
+
+def test_cpu_time_is_read_at_once_where_the_control_group_is_here(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine before 25.0 lets everybody wait for its next round, up to a second: the window would be another."""
+    monkeypatch.setattr(control_groups, "container_group", lambda pid, container: str(tmp_path))
+    monkeypatch.setattr(engine, "stats", None)
+    runtime = DockerRuntime()
+    for value in (7_000_000, 8_000_000):
+        (tmp_path / "cpuacct.usage").write_text(f"{value}\n")
+        assert runtime.cpu_time_ns("a", "server") == value
+    (tmp_path / "cpuacct.usage").unlink()
+    with pytest.raises(RuntimeFault, match=r"CPU time of server: its control group cannot be read \(No such file"):
+        runtime.cpu_time_ns("a", "server")
+
+
+def test_cpu_time_that_is_told_late_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be that of another moment, and nobody would see it."""
+    clock = iter([100.0, 100.9])
+    monkeypatch.setattr(docker_cpu, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(RuntimeFault, match=r"CPU time of server: the engine told it 0\.9 s late"):
+        DockerRuntime().cpu_time_ns("a", "server")
 
 
 def test_what_stands_is_told_with_the_addresses_that_are_set(engine: Engine) -> None:
