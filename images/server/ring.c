@@ -96,6 +96,18 @@ int ring_open(struct ring *ring, unsigned submissions, unsigned completions, uns
     return -1;
 }
 
+int ring_open_best(struct ring *ring, unsigned submissions, unsigned completions, unsigned flags)
+{
+    static const unsigned ways[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0};
+    int result = -1;
+    for (size_t i = 0; result != 0 && i < sizeof ways / sizeof *ways; i++) {
+        result = ring_open(ring, submissions, completions, flags | ways[i]);
+        if (result != 0 && errno != EINVAL)
+            return -1;
+    }
+    return result;
+}
+
 void ring_close(struct ring *ring)
 {
     if (ring->entries != MAP_FAILED)
@@ -108,6 +120,14 @@ void ring_close(struct ring *ring)
 unsigned ring_room(const struct ring *ring)
 {
     return ring->sq_size - (*ring->sq_tail - __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE));
+}
+
+int ring_make_room(struct ring *ring, unsigned entries)
+{
+    while (ring_room(ring) < entries)
+        if (ring_enter(ring, 0, -1) != 0 && errno != EINTR)
+            return -1;
+    return 0;
 }
 
 struct io_uring_sqe *ring_queue(struct ring *ring)
@@ -152,13 +172,24 @@ int ring_register(const struct ring *ring, unsigned operation, void *argument, u
     return (int)syscall(__NR_io_uring_register, ring->descriptor, operation, argument, count);
 }
 
+static void give(struct ring_buffers *buffers, uint16_t index)
+{
+    uint16_t tail = buffers->offered->tail; /* only this side writes it */
+    struct io_uring_buf *place = &buffers->offered->bufs[tail & (buffers->count - 1)];
+    place->addr = (uint64_t)(uintptr_t)(buffers->memory + (size_t)index * buffers->size);
+    place->len = buffers->size;
+    place->bid = index;
+    __atomic_store_n(&buffers->offered->tail, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+}
+
 int ring_buffers_open(struct ring_buffers *buffers, const struct ring *ring, uint16_t count, uint32_t size)
 {
     buffers->count = count;
     buffers->size = size;
     buffers->offered = mmap(NULL, count * sizeof(struct io_uring_buf), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     buffers->memory = malloc((size_t)count * size);
-    if (buffers->offered == MAP_FAILED || !buffers->memory)
+    buffers->taken = malloc(count * sizeof *buffers->taken);
+    if (buffers->offered == MAP_FAILED || !buffers->memory || !buffers->taken)
         return -1;
     struct io_uring_buf_reg registration = {
         .ring_addr = (uint64_t)(uintptr_t)buffers->offered,
@@ -168,7 +199,7 @@ int ring_buffers_open(struct ring_buffers *buffers, const struct ring *ring, uin
     if (ring_register(ring, IORING_REGISTER_PBUF_RING, &registration, 1) < 0)
         return -1;
     for (uint16_t i = 0; i < count; i++)
-        ring_buffer_give(buffers, i);
+        give(buffers, i);
     return 0;
 }
 
@@ -176,19 +207,20 @@ void ring_buffers_close(struct ring_buffers *buffers)
 {
     munmap(buffers->offered, buffers->count * sizeof(struct io_uring_buf));
     free(buffers->memory);
+    free(buffers->taken);
 }
 
-const char *ring_buffer(const struct ring_buffers *buffers, uint16_t index)
+const char *ring_buffer_take(struct ring_buffers *buffers, const struct io_uring_cqe *completion)
 {
+    if (!(completion->flags & IORING_CQE_F_BUFFER))
+        return NULL;
+    uint16_t index = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
+    buffers->taken[buffers->taken_count++] = index;
     return buffers->memory + (size_t)index * buffers->size;
 }
 
-void ring_buffer_give(struct ring_buffers *buffers, uint16_t index)
+void ring_buffers_return(struct ring_buffers *buffers)
 {
-    uint16_t tail = buffers->offered->tail; /* only this side writes it */
-    struct io_uring_buf *place = &buffers->offered->bufs[tail & (buffers->count - 1)];
-    place->addr = (uint64_t)(uintptr_t)(buffers->memory + (size_t)index * buffers->size);
-    place->len = buffers->size;
-    place->bid = index;
-    __atomic_store_n(&buffers->offered->tail, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+    while (buffers->taken_count > 0)
+        give(buffers, buffers->taken[--buffers->taken_count]);
 }

@@ -26,6 +26,7 @@
 #define COMPLETIONS 16384
 #define BUFFERS 1024 /* a power of two */
 #define BUFFER_SIZE 2048
+#define SEND_AND_CLOSE 3 /* entries */
 
 #ifdef RECEIVE_MULTISHOT /* only for the test that shows what they lose */
 #define NAME "io_uring-multishot"
@@ -56,8 +57,6 @@ static struct {
     struct identity *again; /* whose accept, watch or receive must be queued before the next wait */
     int again_count, again_room;
     struct ring_buffers buffers;
-    uint16_t used[BUFFERS]; /* buffers handed out by the last wait */
-    int used_count;
     bool single_accept; /* this kernel does not know the multishot */
 } uring;
 
@@ -76,66 +75,43 @@ static uint64_t user_data(enum operation operation, struct identity who)
 
 static int uring_open(unsigned descriptors)
 {
-    /* The best that the kernel knows: task work only when asked for (6.1), or cooperative (5.19). */
-    static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0};
     uring.slots = calloc(descriptors, sizeof *uring.slots);
-    if (!uring.slots)
+    if (!uring.slots || ring_open_best(&uring.ring, SUBMISSIONS, COMPLETIONS, IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL) != 0)
         return -1;
-    int result = -1;
-    for (size_t i = 0; result != 0 && i < sizeof flags / sizeof *flags; i++) {
-        result = ring_open(&uring.ring, SUBMISSIONS, COMPLETIONS, IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | flags[i]);
-        if (result != 0 && errno != EINVAL)
-            return -1;
-    }
-    return result != 0 ? -1 : ring_buffers_open(&uring.buffers, &uring.ring, BUFFERS, BUFFER_SIZE);
-}
-
-/* Room for entries that must be submitted together: if there is not enough, the queue is submitted first. */
-static int make_room(unsigned entries)
-{
-    while (ring_room(&uring.ring) < entries)
-        if (ring_enter(&uring.ring, 0, -1) != 0 && errno != EINTR)
-            return -1;
-    return 0;
+    return ring_buffers_open(&uring.buffers, &uring.ring, BUFFERS, BUFFER_SIZE);
 }
 
 /* An entry of the queue. NULL with errno. */
-static struct io_uring_sqe *prepare(enum operation operation, struct identity who)
+static struct io_uring_sqe *prepare(enum operation operation, uint8_t opcode, struct identity who)
 {
-    if (make_room(1) != 0)
+    if (ring_make_room(&uring.ring, 1) != 0)
         return NULL;
     struct io_uring_sqe *entry = ring_queue(&uring.ring);
+    entry->opcode = opcode;
     entry->fd = who.descriptor;
     entry->user_data = user_data(operation, who);
     return entry;
 }
 
-static int queue_accept(struct identity who)
+static int queue_listener(struct identity who)
 {
-    struct io_uring_sqe *entry = prepare(OP_ACCEPT, who);
+    bool accepting = uring.slots[who.descriptor].accepting;
+    struct io_uring_sqe *entry =
+        accepting ? prepare(OP_ACCEPT, IORING_OP_ACCEPT, who) : prepare(OP_WATCH, IORING_OP_POLL_ADD, who);
     if (!entry)
         return -1;
-    entry->opcode = IORING_OP_ACCEPT;
-    entry->ioprio = uring.single_accept ? 0 : IORING_ACCEPT_MULTISHOT;
-    return 0;
-}
-
-static int queue_watch(struct identity who)
-{
-    struct io_uring_sqe *entry = prepare(OP_WATCH, who);
-    if (!entry)
-        return -1;
-    entry->opcode = IORING_OP_POLL_ADD;
-    entry->poll32_events = POLLIN;
+    if (!accepting)
+        entry->poll32_events = POLLIN;
+    else if (!uring.single_accept)
+        entry->ioprio = IORING_ACCEPT_MULTISHOT;
     return 0;
 }
 
 static int queue_receive(struct identity who)
 {
-    struct io_uring_sqe *entry = prepare(OP_RECEIVE, who);
+    struct io_uring_sqe *entry = prepare(OP_RECEIVE, IORING_OP_RECV, who);
     if (!entry)
         return -1;
-    entry->opcode = IORING_OP_RECV;
     entry->flags = IOSQE_BUFFER_SELECT;
     entry->buf_group = RING_BUFFER_GROUP;
     entry->ioprio = RECEIVE_FLAGS;
@@ -145,10 +121,9 @@ static int queue_receive(struct identity who)
 
 static int queue_cancel(struct identity who, enum operation operation, unsigned flags)
 {
-    struct io_uring_sqe *entry = prepare(OP_CANCEL, who);
+    struct io_uring_sqe *entry = prepare(OP_CANCEL, IORING_OP_ASYNC_CANCEL, who);
     if (!entry)
         return -1;
-    entry->opcode = IORING_OP_ASYNC_CANCEL;
     entry->fd = -1;
     entry->addr = user_data(operation, who);
     entry->flags = (uint8_t)(IOSQE_CQE_SKIP_SUCCESS | flags);
@@ -157,10 +132,9 @@ static int queue_cancel(struct identity who, enum operation operation, unsigned 
 
 static int queue_close(struct identity who, enum operation operation, unsigned flags)
 {
-    struct io_uring_sqe *entry = prepare(operation, who);
+    struct io_uring_sqe *entry = prepare(operation, IORING_OP_CLOSE, who);
     if (!entry)
         return -1;
-    entry->opcode = IORING_OP_CLOSE;
     entry->flags = (uint8_t)flags;
     return 0;
 }
@@ -191,14 +165,14 @@ static int uring_add(struct identity who, unsigned interest)
 {
     (void)interest; /* only listeners come this way, for reading */
     enter_slot(who)->listener = true;
-    return set_blocking(who.descriptor, false) != 0 ? -1 : queue_watch(who);
+    return set_blocking(who.descriptor, false) != 0 ? -1 : queue_listener(who);
 }
 
 static int uring_accept(struct identity who)
 {
     struct slot *slot = enter_slot(who);
     slot->listener = slot->accepting = true;
-    return set_blocking(who.descriptor, true) != 0 ? -1 : queue_accept(who);
+    return set_blocking(who.descriptor, true) != 0 ? -1 : queue_listener(who);
 }
 
 static int uring_recv(struct identity who)
@@ -222,8 +196,6 @@ static int uring_hold(struct identity who)
     return queue_cancel(who, OP_RECEIVE, 0);
 }
 
-#define SEND_AND_CLOSE 3 /* entries */
-
 /* Behind a send that went out whole: the receive ends, which would keep the connection alive, and the descriptor is
  * closed. If the send fails both are cancelled, and linked_close_completed() sees to it. */
 static int link_close(struct identity who)
@@ -239,14 +211,13 @@ static int uring_send(struct identity who, const struct iovec *parts, int count,
 {
     struct slot *slot = &uring.slots[who.descriptor];
     bool linked = last && !slot->closing; /* set: of a send that went out in part, whose links are cancelled */
-    if (linked && make_room(SEND_AND_CLOSE) != 0)
+    if (linked && ring_make_room(&uring.ring, SEND_AND_CLOSE) != 0)
         return -1;
-    struct io_uring_sqe *entry = prepare(OP_SEND, who);
+    struct io_uring_sqe *entry = prepare(OP_SEND, IORING_OP_SENDMSG, who);
     if (!entry)
         return -1;
     slot->message = (struct msghdr){.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     slot->sending = true;
-    entry->opcode = IORING_OP_SENDMSG;
     entry->addr = (uint64_t)(uintptr_t)&slot->message;
     entry->len = 1;
     entry->msg_flags = MSG_NOSIGNAL | MSG_WAITALL; /* the kernel goes on after a partial send */
@@ -294,14 +265,9 @@ static int restart_all(void)
     for (int i = 0; i < uring.again_count; i++) {
         struct identity who = uring.again[i];
         const struct slot *slot = &uring.slots[who.descriptor];
-        int result = 0;
         if (!is_current(who) || slot->closing)
             continue;
-        if (slot->listener)
-            result = slot->accepting ? queue_accept(who) : queue_watch(who);
-        else if (slot->receiving == RECEIVE_IDLE)
-            result = queue_receive(who);
-        if (result != 0)
+        if (slot->listener ? queue_listener(who) != 0 : slot->receiving == RECEIVE_IDLE && queue_receive(who) != 0)
             return -1;
     }
     uring.again_count = 0;
@@ -332,12 +298,7 @@ static int watch_completed(struct identity who, struct event *event)
 
 static int receive_completed(struct identity who, const struct io_uring_cqe *completion, struct event *event)
 {
-    const char *data = NULL;
-    if (completion->flags & IORING_CQE_F_BUFFER) {
-        uint16_t index = (uint16_t)(completion->flags >> IORING_CQE_BUFFER_SHIFT);
-        data = ring_buffer(&uring.buffers, index);
-        uring.used[uring.used_count++] = index;
-    }
+    const char *data = ring_buffer_take(&uring.buffers, completion); /* valid until the next wait */
     if (!is_current(who))
         return 0;
     struct slot *slot = &uring.slots[who.descriptor];
@@ -394,8 +355,7 @@ static int completed(const struct io_uring_cqe *completion, struct event *event)
 
 static int uring_wait(struct event *events, int room, int timeout_ms)
 {
-    while (uring.used_count > 0)
-        ring_buffer_give(&uring.buffers, uring.used[--uring.used_count]);
+    ring_buffers_return(&uring.buffers);
     if (restart_all() != 0)
         return -1;
     unsigned wait_for = ring_completion(&uring.ring) || timeout_ms == 0 ? 0 : 1;
