@@ -23,7 +23,7 @@ from testbed.engine.lab import Lab
 from testbed.errors import RunError, UsageError
 from testbed.link.base import BACKENDS, Endpoint
 from testbed.link.carrier import Carrier
-from testbed.link.choose import Choice, choose, read_back, same
+from testbed.link.choose import Choice, choose, differences
 from testbed.link.lab_links import LabLinks
 from testbed.link.timed import Planned
 from testbed.model.link_report import LinkReport
@@ -162,7 +162,7 @@ class Timeline:
                 reasons.append(f"{name} is now {now}, the timeline left it {states[-1]}")
         for name, link in self._shaped.items():
             changes = [change for change in self._changes if change.link == name and change.state is None]
-            reasons += _not_left(link.endpoint, changes[-1].shape(link.declared))
+            reasons += differences(link.endpoint, changes[-1].shape(link.declared), "the timeline left")
         return reasons
 
     def carrier_changes(self, node: str) -> int:
@@ -278,20 +278,6 @@ def put_back_unfinished(lab: Lab) -> bool:
     with Timeline(lab, changes) as timeline:
         timeline.put_back()
     return True
-
-
-def _not_left(endpoint: Endpoint, left: LinkShape) -> list[str]:
-    reasons = []
-    for direction in DIRECTIONS:
-        name = f"link {endpoint.node} {endpoint.network} {direction}"
-        try:
-            found = read_back(endpoint, direction)
-        except RunError as error:
-            reasons.append(f"{name} broke: {error}")
-            continue
-        if not same(left.toward(direction), found):
-            reasons.append(f"{name} is now `{found.text()}`, the timeline left `{left.toward(direction).text()}`")
-    return reasons
 
 
 def _attempt(problems: list[str], work: Any) -> None:

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 
 from testbed.engine.lab import Lab
 from testbed.engine.timeline import Timeline
-from testbed.errors import RunError
 from testbed.link.access_probing import measure_access
 from testbed.link.base import Endpoint
-from testbed.link.choose import read_back, same
+from testbed.link.choose import differences
 from testbed.link.lab_links import LabLinks
 from testbed.model.access import AccessLink
 from testbed.model.link_report import LinkReport
 from testbed.model.record import Record, Verdict
-from testbed.model.shape import DIRECTIONS
 
 
 class WatchedLinks:
@@ -55,19 +53,11 @@ class WatchedLinks:
         return declared.down.touches or declared.up.touches
 
     def _not_set_now(self) -> list[str]:
-        reasons = []
-        for endpoint in self._endpoints:
-            declared = self._links.declared(endpoint)
-            for direction in DIRECTIONS:
-                name = f"link {endpoint.node} {endpoint.network} {direction}"
-                try:
-                    found = read_back(endpoint, direction)
-                except RunError as error:
-                    reasons.append(f"{name} broke: {error}")
-                    continue
-                if not same(declared.toward(direction), found):
-                    reasons.append(f"{name} is now `{found.text()}`, declared `{declared.toward(direction).text()}`")
-        return reasons
+        return [
+            reason
+            for endpoint in self._endpoints
+            for reason in differences(endpoint, self._links.declared(endpoint), "declared")
+        ]
 
 
 def _measured_off(reports: Sequence[LinkReport]) -> list[str]:

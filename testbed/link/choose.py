@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
+from testbed.errors import EnvironmentLack, RunError, RuntimeFault, UsageError
 from testbed.link.base import AUTO, BACKENDS, Endpoint, LinkBackend
 from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 
@@ -130,6 +130,21 @@ def same(declared: Shape, found: Shape) -> bool:
         if left != right:
             return False
     return True
+
+
+def differences(endpoint: Endpoint, wanted: LinkShape, by: str) -> list[str]:
+    """What is not as wanted now, a line for each direction that broke or has another shape; ``by``: who wants it."""
+    found = []
+    for direction in DIRECTIONS:
+        name, shape = f"link {endpoint.node} {endpoint.network} {direction}", wanted.toward(direction)
+        try:
+            now = read_back(endpoint, direction)
+        except RunError as error:
+            found.append(f"{name} broke: {error}")
+            continue
+        if not same(shape, now):
+            found.append(f"{name} is now `{now.text()}`, {by} `{shape.text()}`")
+    return found
 
 
 def _named(endpoint: Endpoint, shape: Shape, name: str) -> Choice:

@@ -130,3 +130,30 @@ def test_a_shape_that_did_not_take_is_an_error(backends: dict[str, Scripted]) ->
 )
 def test_rates_are_whole_bytes_and_bursts_whole_ticks(declared: Shape, found: Shape, equal: bool) -> None:
     assert choose.same(declared, found) is equal
+
+
+def test_differences_are_told_by_direction_with_both_shapes(backends: dict[str, Scripted]) -> None:
+    wanted = LinkShape(down=BOTH, up=Shape(delay_us=2_000))
+    choose.apply(END, wanted)
+    assert choose.differences(END, wanted, "declared") == []
+    backends["netem"].set["up"] = Shape(delay_us=3_000)
+    del backends["netem"].set["down"]
+    assert choose.differences(END, wanted, "the timeline left") == [
+        f"link node net0 down is now `unshaped`, the timeline left `{BOTH.text()}`",
+        "link node net0 up is now `delay 3ms`, the timeline left `delay 2ms`",
+    ]
+
+
+def test_a_direction_that_broke_does_not_hide_the_other(
+    backends: dict[str, Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_back(endpoint: Endpoint, direction: Direction) -> Shape | None:
+        if direction == "down":
+            raise RuntimeFault("linkem is gone")
+        return None
+
+    monkeypatch.setattr(backends["userspace"], "read_back", read_back)
+    assert choose.differences(END, LinkShape(down=BOTH, up=BOTH), "declared") == [
+        "link node net0 down broke: linkem is gone",
+        f"link node net0 up is now `unshaped`, declared `{BOTH.text()}`",
+    ]
