@@ -163,6 +163,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         },
         "idle_wanted": point.idle_connections,
         "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
+        "replies": served,
         "server_cpu_us_per_reply": server_cpu_us / served if served else None,
         "drained_s": seen.drained_s,
         "access": _access_evidence(seen) if point.access else None,

@@ -72,6 +72,8 @@ def _load(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
         findings.append(
             (Verdict.CLIENT_LIMITED, f"{evidence['ftab_full']} starts found the client's connection table full")
         )
+    if not evidence["replies"]:
+        findings.append((Verdict.SUSPECT, "the server gave no reply at all: it may be full of connections"))
     unexpected = evidence["unexpected_errors"]
     if unexpected:
         named = ", ".join(f"{count} {name}" for name, count in sorted(unexpected.items()))
