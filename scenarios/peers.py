@@ -1,8 +1,8 @@
-"""nginx and lighttpd under the loads of Figures 1 and 5, beside the µserver with level-triggered epoll."""
+"""nginx and lighttpd under the load of Figure 1, alone and beside idle connections, next to epoll-lt of the µserver."""
 
 from pathlib import Path
 
-from testbed import PROFILES, OneByte, Scenario, ServerImage, mechanisms, paper, paper_claims
+from testbed import PROFILES, OneByte, Scenario, ServerImage, mechanisms, paper_claims
 
 IMAGES = Path(__file__).resolve().parents[1] / "images" / "peers"
 
@@ -26,7 +26,7 @@ SCENARIO = Scenario(
         ),
     ),
     workload=OneByte(),
-    idle_connections=(0, paper.IDLE_CONNECTIONS),
+    idle_connections=(0, paper_claims.PEERS_IDLE_CONNECTIONS),
     profiles={
         **PROFILES,
         "quick": PROFILES["quick"].model_copy(update={"rates_per_s": (5_000, 10_000, 20_000)}),
