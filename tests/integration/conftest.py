@@ -22,9 +22,15 @@ def available(name: str) -> Runtime:
         pytest.skip(f"{name}: {lack}")
 
 
+def with_images(name: str) -> Runtime:
+    """The runtime of that name; docker's with all images that its nodes need."""
+    runtime = available(name)
+    if name == "docker":
+        build(lambda text: None)
+    return runtime
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> Runtime:
     """The docker runtime, with all images that its nodes need."""
-    runtime = available("docker")
-    build(lambda text: None)
-    return runtime
+    return with_images("docker")

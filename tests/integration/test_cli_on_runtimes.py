@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import EnvironmentLack
 from testbed.runtime.base import Runtime
-from testbed.runtime.choose import choose
+from tests.integration.conftest import available
 
 NAME = f"cli{os.getpid()}"
 TESTBED = (sys.executable, "-m", "testbed.cli")
@@ -24,13 +23,7 @@ TESTBED = (sys.executable, "-m", "testbed.cli")
 
 @pytest.fixture(scope="module", params=["docker", "netns"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """A runtime that works here, with what its nodes need. Docker's has to work where CI=true says that it should."""
-    try:
-        chosen = choose(request.param)
-    except EnvironmentLack as lack:
-        if request.param == "docker" and os.environ.get("CI") == "true":
-            pytest.fail(str(lack))
-        pytest.skip(f"{request.param}: {lack}")
+    chosen = available(request.param)
     if request.param == "docker":
         done = invoke("build", timeout_s=600)
         assert done.returncode == 0, done.stderr

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 import pytest
 
 from testbed.engine.lab import Lab
-from testbed.errors import EnvironmentLack, InputError, TestbedError, UsageError
+from testbed.errors import InputError, TestbedError, UsageError
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Made, Runtime
-from testbed.runtime.choose import choose
 from testbed.topology.default import default_topology
+from tests.integration.conftest import with_images
 
 NAME = f"lab{os.getpid()}"
 OTHER = f"{NAME}-b"
@@ -28,17 +26,7 @@ CONNECT = "use IO::Socket::INET; print IO::Socket::INET->new(PeerAddr => $ARGV[0
 
 @pytest.fixture(scope="module", params=["docker", "netns"])
 def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """A runtime that works here, with what its nodes need. Docker's has to work where CI=true says that it should."""
-    try:
-        chosen = choose(request.param)
-    except EnvironmentLack as lack:
-        if request.param == "docker" and os.environ.get("CI") == "true":
-            pytest.fail(str(lack))
-        pytest.skip(f"{request.param}: {lack}")
-    if request.param == "docker":
-        build = [sys.executable, "-m", "testbed.cli", "build"]
-        done = subprocess.run(build, capture_output=True, text=True, timeout=600, check=False)
-        assert done.returncode == 0, done.stderr
+    chosen = with_images(request.param)
     yield chosen
     for name in (NAME, OTHER):
         chosen.remove(name)
