@@ -161,7 +161,8 @@ def test_limits_of_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(kernel, "bridge_netfilter", lambda: True)
     monkeypatch.setattr(kernel, "congestion_controls", lambda: (["cubic"], ["cubic"]))
     found = findings()
-    assert {name for name, finding in found.items() if finding.state == "warn"} == {
+    own = {name: finding for name, finding in found.items() if not name.startswith("image ")}  # built here or not
+    assert {name for name, finding in own.items() if finding.state == "warn"} == {
         "root",
         "cpus",
         "steal",
