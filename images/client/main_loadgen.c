@@ -16,6 +16,7 @@ struct flags {
     struct target_flags target;
     const char *uri, *sessions;
     uint64_t start_at, most_in_flight;
+    bool start_is_told; /* on stdin, after `ready` */
 };
 
 static const char *parse_arrival(const char *text, void *target)
@@ -23,6 +24,21 @@ static const char *parse_arrival(const char *text, void *target)
     const struct arrival **arrival = target;
     *arrival = arrival_find(text);
     return *arrival ? NULL : arrival_names();
+}
+
+/* Of at most 18 digits: the clock needs that many in 30 years. */
+static bool read_time(const char *text, uint64_t *ns)
+{
+    size_t digits = strspn(text, "0123456789");
+    *ns = strtoull(text, NULL, 10);
+    return digits > 0 && digits <= 18 && !text[digits];
+}
+
+static const char *parse_start(const char *text, void *target)
+{
+    struct flags *flags = target;
+    flags->start_is_told = strcmp(text, "stdin") == 0;
+    return flags->start_is_told || read_time(text, &flags->start_at) ? NULL : "nanoseconds of CLOCK_MONOTONIC, or stdin";
 }
 
 static const char *parse_crc(const char *text, void *target)
@@ -50,8 +66,8 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
         {.name = "arrival", .kind = OPTION_CUSTOM, .target = &settings->arrival, .value = "NAME", .parse = parse_arrival,
          .help = "arrival process: deterministic, exponential or uniform [deterministic]"},
         {.name = "seed", .kind = OPTION_COUNT, .target = &settings->seed, .value = "N", .help = "of the arrival process"},
-        {.name = "start-at", .kind = OPTION_COUNT, .target = &flags->start_at, .value = "NS",
-         .help = "CLOCK_MONOTONIC of the warm-up's begin; 0: at once"},
+        {.name = "start-at", .kind = OPTION_CUSTOM, .target = flags, .value = "NS", .parse = parse_start,
+         .help = "CLOCK_MONOTONIC of the warm-up's begin; 0: at once; stdin: a line there tells it, after `ready`"},
         {.name = "warm-up", .kind = OPTION_DURATION, .target = &settings->warm_up_ns, .value = "D", .high = 86400e9,
          .help = "load before the measurement window"},
         {.name = "window", .kind = OPTION_DURATION, .target = &settings->window_ns, .value = "D", .low = 1e6, .high = 86400e9,
@@ -98,6 +114,35 @@ static void report_ready(const struct flags *flags)
     json_end(&json, STDOUT_FILENO);
 }
 
+/* Reads the time of the start from stdin and says when it came. Returns false if none will come; a signal ends the wait. */
+static bool hear_start(struct flags *flags)
+{
+    char line[32];
+    size_t length = 0;
+    while (!program_stopped) {
+        ssize_t got = read(STDIN_FILENO, line + length, sizeof line - 1 - length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        length += (size_t)got;
+        line[length] = '\0';
+        char *end = strchr(line, '\n');
+        if (!end)
+            continue;
+        *end = '\0';
+        if (!read_time(line, &flags->start_at))
+            return false;
+        struct json json;
+        json_line(&json, "told");
+        json_uint(&json, "now_ns", clock_now_ns());
+        json_uint(&json, "start_at_ns", flags->start_at);
+        json_end(&json, STDOUT_FILENO);
+        return true;
+    }
+    return true;
+}
+
 /* Returns the exit status: 1 when the books do not balance. */
 static int report_summary(const struct flags *flags)
 {
@@ -135,7 +180,6 @@ int main(int argc, char **argv)
                           &(struct request){.method = "GET", .uri = flags.uri, .host = flags.target.target_text});
     else
         sessions_read_trace(&load.sessions, flags.sessions, flags.target.target_text);
-    load.settings.start_at_ns = flags.start_at;
     load.settings.most_in_flight = flags.target.engine.most_connections = most_connections(&flags);
     program_prepare();
     char problem[256];
@@ -145,6 +189,9 @@ int main(int argc, char **argv)
     if (load_prepare(&load, engine) < 0)
         return program_error("no memory for sessions");
     report_ready(&flags);
+    if (flags.start_is_told && !hear_start(&flags))
+        return program_error("stdin ended, or told no time in nanoseconds, before the start");
+    load.settings.start_at_ns = flags.start_at;
     int status = load_run(&load, &program_stopped) < 0 ? program_error(strerror(errno)) : report_summary(&flags);
     engine->operations->close(engine);
     load_close(&load);

@@ -31,10 +31,10 @@ _LINKS_FILE = "access.links"
 
 _NS_PER_S = 1_000_000_000
 _READY_TIMEOUT_S = 20.0
-_START_MARGIN_S = 0.7
-"""Between asking the clients to start and their common first request: eight starts take 0.2 to 0.4 s."""
+_START_MARGIN_S = 0.15
+"""Between telling the clients, which stand ready, of their common start and that start: telling takes some 10 ms."""
 _START_ATTEMPTS = 4
-"""With 0.7, 1.4, 2.8 and 5.6 s of margin; if a client is late even then, the point is invalid."""
+"""With 0.15, 0.3, 0.6 and 1.2 s of margin; if a client is late even then, the point is invalid."""
 _INTERVAL_S, _FINE_INTERVAL_S = 1.0, 0.1
 _STOP_TIMEOUT_S = 10.0
 _DRAIN_LIMIT_S = 15.0
@@ -58,10 +58,13 @@ def observe(
     with ExitStack() as stack:
         stack.enter_context(timeline.held())
         server = stack.enter_context(KINDS.get(point.server.kind).start(lab, scenario, point.server))
-        idles = _start_idles(stack, lab, scenario, point.idle_connections, server.port)
         carriers = _carrier_changes(lab)
         load = _Load(lab, scenario, profile, point, seed, server.port, timeline)
-        clients, late, start_ns, changes = _start_together(stack, load)
+        with ThreadPoolExecutor(1) as aside:
+            # The clients, which wait for their start, get ready while the idle population comes to stand.
+            coming = aside.submit(_start_idles, stack, lab, scenario, point.idle_connections, server.port)
+            clients, late, start_ns, changes = _start_together(stack, load, coming.result)
+        idles = coming.result()
         window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
         _sleep_until(window_ns)
         before = _bracket(server)
@@ -162,18 +165,22 @@ def _finish_all(programs: Sequence[Program], timeout_s: float, ask: bool) -> tup
         return tuple(pool.map(lambda program: program.finish(timeout_s, ask), programs))
 
 
-def _start_together(stack: ExitStack, load: _Load) -> tuple[list[Program], int, int, Armed]:
-    """Start all clients for a common first request: the programs, how many were late for it, when it is (ns), and the
-    changes of links that will come after it.
+def _start_together(
+    stack: ExitStack, load: _Load, await_others: Callable[[], object]
+) -> tuple[list[Program], int, int, Armed]:
+    """Start all clients and, once the others stand as well, tell them of a common first request: the programs, how many
+    were late for it, when it is (ns), and the changes of links that will come after it.
 
-    On a busy machine starts take longer: then all are ended and started again for a later moment, a few times.
+    On a busy machine they may be told too late: then all are ended and started again with more time, a few times.
     """
     margin_s = _START_MARGIN_S + load.timeline.arming_s
     for attempt in range(_START_ATTEMPTS):
-        start_ns = time.monotonic_ns() + int(margin_s * _NS_PER_S)
         with ExitStack() as tried:
+            clients = _start_clients(tried, load)
+            await_others()
+            start_ns = time.monotonic_ns() + int(margin_s * _NS_PER_S)
             changes = load.timeline.arm(tried, start_ns)
-            clients, late = _start_clients(tried, load, start_ns)
+            late = _tell_start(clients, start_ns)
             if not late or attempt == _START_ATTEMPTS - 1:
                 stack.push(tried.pop_all())
                 return clients, late, start_ns, changes
@@ -181,8 +188,8 @@ def _start_together(stack: ExitStack, load: _Load) -> tuple[list[Program], int, 
     raise AssertionError("the last attempt returns")
 
 
-def _start_clients(stack: ExitStack, load: _Load, start_ns: int) -> tuple[list[Program], int]:
-    """Start all clients at once; returns them and how many were not ready when the common start came."""
+def _start_clients(stack: ExitStack, load: _Load) -> list[Program]:
+    """Start all clients at once; they stand ready and wait to be told when their load begins."""
     lab, scenario, profile = load.lab, load.scenario, load.profile
     rate = load.point.offered_per_s / scenario.workload.requests_per_connection / len(lab.clients)
     base = point_seed(load.seed, load.point)
@@ -191,15 +198,23 @@ def _start_clients(stack: ExitStack, load: _Load, start_ns: int) -> tuple[list[P
         command = ["loadgen", *towards(lab, node, load.port), *scenario.workload.client_flags(CLIENT_FOLDER)]
         command += ["--rate", f"{rate:.6f}", "--arrival", scenario.arrival, "--seed", str(base + index)]
         command += ["--warm-up", f"{profile.warm_up_s:g}s", "--window", f"{profile.window_s:g}s"]
-        command += ["--timeout", f"{profile.client_timeout_s:g}s", "--start-at", str(start_ns)]
+        command += ["--timeout", f"{profile.client_timeout_s:g}s", "--start-at", "stdin"]
         command += ["--interval", f"{load.interval_s:g}s"]
         if load.point.access:
             command += ["--links", f"{CLIENT_FOLDER}/{_LINKS_FILE}", "--links-seed", str(base + index)]
         return Program(lab, node.name, command)
 
     clients = _start_all(stack, [partial(start, *each) for each in enumerate(lab.clients)])
-    late = sum(int(client.expect("ready", _READY_TIMEOUT_S)["now_ns"]) > start_ns for client in clients)
-    return clients, late
+    for client in clients:
+        client.expect("ready", _READY_TIMEOUT_S)
+    return clients
+
+
+def _tell_start(clients: Sequence[Program], start_ns: int) -> int:
+    """Tell all clients when their load begins; returns how many heard it too late."""
+    for client in clients:
+        client.tell(str(start_ns))
+    return sum(int(client.expect("told", _READY_TIMEOUT_S)["now_ns"]) > start_ns for client in clients)
 
 
 def _intervals(load: _Load, clients: list[Program], summaries: tuple[Line, ...], start_ns: int) -> Intervals:

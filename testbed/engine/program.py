@@ -38,6 +38,10 @@ class Program:
         """Send it a signal by name ("USR1")."""
         self._process.signal(name)
 
+    def tell(self, line: str) -> None:
+        """Write a line on its stdin."""
+        self._process.tell(line)
+
     def expect(self, kind: str, timeout_s: float) -> Line:
         """The next line of that type; lines of other types before it are dropped.
 

@@ -60,6 +60,10 @@ class Process(Protocol):
         """Send a signal by name ("TERM", "USR1", "KILL"). No error if the program has ended."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Write a line on its stdin. No error if the program has ended, or reads none."""
+        ...
+
     def wait(self, timeout_s: float) -> int:
         """The exit status. Raises ProgramError if it still runs after ``timeout_s``. Lines stay readable."""
         ...

@@ -6,6 +6,7 @@ container and wherever: process numbers that the engine tells mean something on 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -80,11 +81,14 @@ class Exec:
 
     def send(self, data: bytes) -> None:
         """Its whole stdin. A command that ends without reading all of it is no error here: its status tells."""
-        try:
-            self._socket.sendall(data)
+        self.write(data)
+        with contextlib.suppress(OSError, ValueError):
             self._socket.shutdown(socket.SHUT_WR)
-        except (OSError, ValueError):
-            return
+
+    def write(self, data: bytes) -> None:
+        """More of its stdin. No error if it has ended."""
+        with contextlib.suppress(OSError, ValueError):
+            self._socket.sendall(data)
 
     def status(self, timeout_s: float) -> int | None:
         """The exit status, None if it still runs after that time. The engine learns of an end a moment after it."""

@@ -50,7 +50,7 @@ class DockerProcess:
     """See ``testbed.runtime.base.Process`` for the contract."""
 
     def __init__(self, api: docker.APIClient, container: str, title: str, command: Sequence[str]) -> None:
-        self._exec = Exec(api, container, title, command)
+        self._exec = Exec(api, container, title, command, stdin=True)
         self._news = threading.Condition()
         self._lines: list[str] = []
         self._unfinished = b""
@@ -70,6 +70,10 @@ class DockerProcess:
         """See the contract."""
         if not self._ended:
             self._exec.signal(name)
+
+    def tell(self, line: str) -> None:
+        """See the contract."""
+        self._exec.write(f"{line}\n".encode())
 
     def wait(self, timeout_s: float) -> int:
         """See the contract. The engine is asked only when the output has ended: waiting costs a measurement nothing."""

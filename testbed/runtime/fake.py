@@ -28,6 +28,7 @@ class Call:
     command: tuple[str, ...]
     stdin: bytes = b""
     signals: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     status: int = 0
     stderr: str = ""
 
@@ -67,6 +68,10 @@ class FakeProcess:
         if name == "KILL":
             self._ended = True
             self.call.status = 137
+
+    def tell(self, line: str) -> None:
+        """Noted for the script to see."""
+        self.call.told.append(line)
 
     def wait(self, timeout_s: float) -> int:
         """Let the script go on to its end. A wait of 0 only asks."""

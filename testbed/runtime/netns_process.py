@@ -37,7 +37,7 @@ class NetnsProcess:
         self._entered = subprocess.Popen(
             list(command),
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -69,6 +69,13 @@ class NetnsProcess:
             handle = self._child_handle()
             if handle is not None:
                 signal.pidfd_send_signal(handle, number)
+
+    def tell(self, line: str) -> None:
+        """See the contract."""
+        assert self._entered.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._entered.stdin.write(f"{line}\n".encode())
+            self._entered.stdin.flush()
 
     def wait(self, timeout_s: float) -> int:
         """See the contract. What the program printed before it ended has been read when this returns."""

@@ -54,6 +54,9 @@ class NamespaceProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.Signals[f"SIG{name}"])
 
+    def tell(self, line: str) -> None:
+        raise NotImplementedError("no program of a link is told anything")
+
     def wait(self, timeout_s: float) -> int:
         try:
             return self.process.wait(timeout_s)

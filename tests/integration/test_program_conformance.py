@@ -143,6 +143,18 @@ def test_signals_reach_the_program_alone(real: Runtime, lab: PlacedTopology) -> 
     assert second.wait(10) == 137
 
 
+def test_a_program_is_told_lines_while_it_runs(real: Runtime, lab: PlacedTopology) -> None:
+    process = real.start(LAB, "server", ["sh", "-c", "echo ready; while read -r line; do echo got $line; done"])
+    assert process.lines(10) == ["ready"]
+    process.tell("one")
+    assert process.lines(10) == ["got one"]
+    process.tell("2 3")
+    assert process.lines(10) == ["got 2 3"]
+    process.signal("KILL")
+    assert process.wait(10) == 137
+    process.tell("nobody")  # has ended: no error
+
+
 def test_a_signal_right_after_the_start_is_not_lost(real: Runtime, lab: PlacedTopology) -> None:
     for _ in range(5):
         process = real.start(LAB, "server", ["sleep", "100"])

@@ -156,6 +156,7 @@ class ClientLab:
         """Start a program in a namespace."""
         return subprocess.Popen(
             ["ip", "netns", "exec", space, *map(str, command)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -232,6 +233,47 @@ def test_clients_begin_together_at_the_given_time(lab: ClientLab, engine: str) -
         lab.loadgen("--engine", engine, *ONE, "--start-at", str(int(start * 1e9)))
     assert min(times) >= start
     assert min(times) - start < 0.2
+
+
+def test_the_start_can_be_told_once_all_is_ready(lab: ClientLab, engine: str) -> None:
+    begun: list[float] = []
+
+    def handler(connection: socket.socket) -> None:
+        begun.append(time.monotonic())
+        answer_all(connection)
+
+    with serving(lab, handler):
+        process = lab.program("loadgen", "--engine", engine, *ONE, "--start-at", "stdin")
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert json.loads(process.stdout.readline())["type"] == "ready"
+        time.sleep(0.3)
+        assert not begun
+        start_ns = time.monotonic_ns() + 200_000_000
+        process.stdin.write(f"{start_ns}\n")
+        process.stdin.flush()
+        told = json.loads(process.stdout.readline())
+        assert (told["type"], told["start_at_ns"]) == ("told", start_ns)
+        assert told["now_ns"] < start_ns
+        finish(process)
+    assert 0 <= min(begun) - start_ns / 1e9 < 0.2
+
+
+@pytest.mark.parametrize("words", ["", "soon\n", "12 13\n", "-1\n", f"{'9' * 40}\n"])
+def test_a_start_that_is_not_told_is_an_error(lab: ClientLab, engine: str, words: str) -> None:
+    process = lab.program("loadgen", "--engine", engine, *ONE, "--start-at", "stdin")
+    output, _ = process.communicate(words, timeout=20)
+    assert process.returncode == 1
+    assert json.loads(output.splitlines()[-1])["message"].startswith("stdin ended")
+
+
+def test_a_signal_ends_the_wait_for_the_start(lab: ClientLab, engine: str) -> None:
+    process = lab.program("loadgen", "--engine", engine, *ONE, "--start-at", "stdin")
+    assert process.stdout is not None
+    assert '"ready"' in process.stdout.readline()
+    process.terminate()
+    process.wait(20)  # before its stdin ends as well
+    assert finish(process)[-1]["attempted"] == 0
 
 
 def test_intervals_as_short_as_asked_for_never_count_backwards(lab: ClientLab, engine: str) -> None:

@@ -29,7 +29,7 @@ class World:
     """What the programs will say; a test changes it before it runs something. ``commands``: those that were started."""
 
     mechanisms: dict[str, str] = field(default_factory=lambda: {"select": "ok", "poll": "ok", "epoll-lt": "ok"})
-    ready_late: bool = False
+    told_late: bool = False
     idle_lost: int = 0
     sent_share: float = 1.0
     lateness_ns: int = 5
@@ -85,8 +85,12 @@ class World:
     def _client(self, call: Call) -> Iterator[str]:
         self._note(call)
         rate = float(call.command[call.command.index("--rate") + 1])
-        start_ns = int(call.command[call.command.index("--start-at") + 1])
-        yield json.dumps({"type": "ready", "now_ns": start_ns + (1 if self.ready_late else -1)})
+        assert call.command[call.command.index("--start-at") + 1] == "stdin"
+        yield json.dumps({"type": "ready", "now_ns": 1})
+        while not call.told:
+            yield WAITING
+        start_ns = int(call.told[0])
+        yield json.dumps({"type": "told", "now_ns": start_ns + (1 if self.told_late else -1)})
         window = {
             "seconds": 1.0,
             "intended": rate,

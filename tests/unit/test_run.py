@@ -91,7 +91,7 @@ def test_idle_populations_are_swept_over(world: World, lab: Lab, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "verdict", "reason"),
     [
-        ({"ready_late": True}, Verdict.INVALID, "8 clients were not ready"),
+        ({"told_late": True}, Verdict.INVALID, "8 clients were not ready"),
         ({"sent_share": 0.9}, Verdict.CLIENT_LIMITED, "sent 90.0%"),
         ({"lateness_ns": 20_000_000}, Verdict.CLIENT_LIMITED, "ms late"),
         ({"errors": {"ftab_full": 1}}, Verdict.CLIENT_LIMITED, "8 starts found"),
