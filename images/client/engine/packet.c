@@ -14,9 +14,9 @@
 #include "engine/packet_tcp.h"
 
 enum {
-    RECEIVE_BATCH = 256, /* frames handled before the load may start what became due */
-    CLOCK_BATCH = 16,    /* frames that share a reading of the clock */
-    FLUSH_FRAMES = 128,
+    RECEIVE_BATCH = 32, /* frames handled before the load may start what became due */
+    CLOCK_BATCH = 16,   /* frames that share a reading of the clock */
+    FLUSH_FRAMES = 64,
     MOST_SHIFT = 14,
 };
 
