@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -159,6 +160,7 @@ static int report_summary(const struct flags *flags)
     other_reasons_write(&json, load.other);
     window_write(&json, &load.window, (double)load.settings.window_ns / 1e9);
     json_uint(&json, "cpu_us", clock_cpu_ns() / 1000);
+    json_string(&json, "priority", getpriority(PRIO_PROCESS, 0) < 0 ? "high" : "normal");
     json_object_open(&json, "engine_counters");
     load.engine->operations->counters(load.engine, &json);
     json_object_close(&json);

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from testbed.engine.lab import Lab
-from testbed.engine.measured import sample_host
+from testbed.engine.measured import cpus_of, sample_host
 from testbed.engine.program import Line, Program
 from testbed.engine.recording import Bracket, Observation
 from testbed.engine.series import intervals_of
@@ -205,8 +205,12 @@ def _start_clients(stack: ExitStack, load: _Load) -> list[Program]:
         return Program(lab, node.name, command)
 
     clients = _start_all(stack, [partial(start, *each) for each in enumerate(lab.clients)])
+    # Never before the server, where the two share a CPU.
+    before_others = not {*cpus_of(lab.server.cpuset)} & {*cpus_of(lab.clients[0].cpuset)}
     for client in clients:
         client.expect("ready", _READY_TIMEOUT_S)
+        if before_others:
+            client.prefer()  # whether it was granted stands in its summary
     return clients
 
 

@@ -42,6 +42,10 @@ class Program:
         """Write a line on its stdin."""
         self._process.tell(line)
 
+    def prefer(self) -> bool:
+        """Let it run before the others of its CPUs; False where that may not be done."""
+        return self._process.prefer()
+
     def expect(self, kind: str, timeout_s: float) -> Line:
         """The next line of that type; lines of other types before it are dropped.
 

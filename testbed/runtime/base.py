@@ -64,6 +64,11 @@ class Process(Protocol):
         """Write a line on its stdin. No error if the program has ended, or reads none."""
         ...
 
+    def prefer(self) -> bool:
+        """Let it run before the others of its CPUs (nice -20), from outside: the node needs no capability. False where
+        this process may not do that: not root, or the node is on another machine."""
+        ...
+
     def wait(self, timeout_s: float) -> int:
         """The exit status. Raises ProgramError if it still runs after ``timeout_s``. Lines stay readable."""
         ...

@@ -23,6 +23,7 @@ import docker
 
 from testbed.errors import RuntimeFault
 from testbed.runtime.docker_engine import faults
+from testbed.runtime.priority import raise_priority
 
 _MARK = "TESTBED_EXEC"
 _HEADER_BYTES = 8
@@ -56,6 +57,7 @@ class Exec:
         self._api = api
         self._container = container
         self._mark = f"{_MARK}={uuid4().hex}"
+        self._pid = 0
         self._handle: int | None = None
         self._handle_lock = threading.Lock()
         with faults(title):
@@ -115,6 +117,13 @@ class Exec:
                 return
         self._signal_inside(name, "one")
 
+    def prefer(self) -> bool:
+        """Give it the highest nice level; whether that could be done. True if it has ended."""
+        with self._handle_lock:
+            if self._handle is None or sys.platform != "linux":
+                return False
+            return raise_priority(self._pid, self._handle)
+
     def kill_all(self) -> None:
         """Kill it and everything that it has started. Raises RuntimeFault."""
         self._signal_inside("KILL", "all")
@@ -132,7 +141,8 @@ class Exec:
         while True:
             state = self._inspect()
             if state["Pid"]:
-                self._handle = _process_handle(int(state["Pid"]), self._container)
+                self._pid = int(state["Pid"])
+                self._handle = _process_handle(self._pid, self._container)
                 return
             if not state["Running"] and state["ExitCode"] is not None:
                 # It never ran. The engine tells why in the place of the command's output.

@@ -75,6 +75,10 @@ class DockerProcess:
         """See the contract."""
         self._exec.write(f"{line}\n".encode())
 
+    def prefer(self) -> bool:
+        """See the contract."""
+        return self._exec.prefer()
+
     def wait(self, timeout_s: float) -> int:
         """See the contract. The engine is asked only when the output has ended: waiting costs a measurement nothing."""
         deadline = time.monotonic() + timeout_s

@@ -29,6 +29,7 @@ class Call:
     stdin: bytes = b""
     signals: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    preferred: bool = False
     status: int = 0
     stderr: str = ""
 
@@ -72,6 +73,11 @@ class FakeProcess:
     def tell(self, line: str) -> None:
         """Noted for the script to see."""
         self.call.told.append(line)
+
+    def prefer(self) -> bool:
+        """Noted for a test to see."""
+        self.call.preferred = True
+        return True
 
     def wait(self, timeout_s: float) -> int:
         """Let the script go on to its end. A wait of 0 only asks."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from testbed.errors import ProgramError
+from testbed.runtime.priority import raise_priority
 
 _STDERR_KEPT = 64 * 1024
 _LOG_KEPT = 512 * 1024
@@ -46,6 +47,7 @@ class NetnsProcess:
         self._lines: list[str] = []
         self._stderr = b""
         self._ended = False
+        self._pid = 0
         self._handle: int | None = None
         self._signalling = threading.Lock()
         self._readers = [
@@ -77,6 +79,12 @@ class NetnsProcess:
             self._entered.stdin.write(f"{line}\n".encode())
             self._entered.stdin.flush()
 
+    def prefer(self) -> bool:
+        """See the contract."""
+        with self._signalling:
+            handle = self._child_handle()
+            return handle is None or raise_priority(self._pid, handle)
+
     def wait(self, timeout_s: float) -> int:
         """See the contract. What the program printed before it ended has been read when this returns."""
         try:
@@ -102,7 +110,8 @@ class NetnsProcess:
         while self._handle is None and self._entered.poll() is None:
             children = _children(self._entered.pid)
             if children:
-                self._handle = os.pidfd_open(children[0])
+                self._pid = children[0]
+                self._handle = os.pidfd_open(self._pid)
             elif time.monotonic() > deadline:
                 raise ProgramError(f"{self._title} has not entered its node after {_FORK_TIMEOUT_S:g} s")
             else:

@@ -58,6 +58,7 @@ def offer(lab: Lab, node: PlacedNode, load: Load, *flags: str) -> Line:
     command += ["--warm-up", f"{load.warm_up_s}s", "--window", f"{load.window_s}s", "--timeout", f"{load.timeout_s}s"]
     command += ["--start-at", str(start_ns), "--seed", str(load.seed), *flags]
     with Program(lab, node.name, command) as program:
+        program.prefer()  # as in runs
         return program.finish(load.warm_up_s + load.window_s + load.timeout_s + 15, ask=False)
 
 

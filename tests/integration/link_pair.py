@@ -57,6 +57,9 @@ class NamespaceProcess:
     def tell(self, line: str) -> None:
         raise NotImplementedError("no program of a link is told anything")
 
+    def prefer(self) -> bool:
+        raise NotImplementedError("a link's programs raise their priority themselves")
+
     def wait(self, timeout_s: float) -> int:
         try:
             return self.process.wait(timeout_s)

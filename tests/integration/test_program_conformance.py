@@ -155,6 +155,17 @@ def test_a_program_is_told_lines_while_it_runs(real: Runtime, lab: PlacedTopolog
     process.tell("nobody")  # has ended: no error
 
 
+def test_a_program_can_be_let_go_before_others(real: Runtime, lab: PlacedTopology) -> None:
+    process = real.start(LAB, "server", ["sh", "-c", "read -r line; nice; exec sleep 100"])
+    granted = process.prefer()
+    process.tell("go on")
+    assert process.lines(10) == ["-20" if granted else "0"]
+    assert granted or os.geteuid() != 0
+    process.signal("KILL")
+    assert process.wait(10) == 137
+    assert process.prefer() == granted  # has ended: no error
+
+
 def test_a_signal_right_after_the_start_is_not_lost(real: Runtime, lab: PlacedTopology) -> None:
     for _ in range(5):
         process = real.start(LAB, "server", ["sleep", "100"])

@@ -27,9 +27,9 @@ class LinkWorld(World):
     dies: bool = False
     deaf: bool = False
 
-    def lab(self) -> Lab:
+    def lab(self, cpus: int = 2) -> Lab:
         """Its programs know where the nodes are once it is up."""
-        made = super().lab()
+        made = super().lab(cpus)
         assert isinstance(made.runtime, FakeRuntime)
         self._made = made
         made.runtime.programs |= {

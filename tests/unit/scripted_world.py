@@ -41,12 +41,13 @@ class World:
     flaps: int = 0
     unshaped: bool = False
     commands: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    preferred: list[bool] = field(default_factory=list)
 
-    def lab(self) -> Lab:
-        """A lab that is not up yet, in a runtime with these programs."""
+    def lab(self, cpus: int = 2) -> Lab:
+        """A lab that is not up yet, on so many CPUs, in a runtime with these programs."""
         programs = {"userver": self._server, "loadgen": self._client, "idleconn": self._idle, "cat": self._cat}
         programs |= {"df": self._df, "sh": lambda call: iter(())}
-        return Lab(name="scripted", runtime=FakeRuntime(programs))
+        return Lab(name="scripted", runtime=FakeRuntime(programs, cpus))
 
     def _note(self, call: Call) -> None:
         self.commands.append((call.node, call.command))
@@ -89,6 +90,7 @@ class World:
         yield json.dumps({"type": "ready", "now_ns": 1})
         while not call.told:
             yield WAITING
+        self.preferred.append(call.preferred)
         start_ns = int(call.told[0])
         yield json.dumps({"type": "told", "now_ns": start_ns + (1 if self.told_late else -1)})
         window = {

@@ -81,6 +81,15 @@ def test_the_programs_are_told_what_the_scenario_says(world: World, lab: Lab, tm
     assert documents["/srv/1.bin"] == b"x"
 
 
+@pytest.mark.parametrize(("cpus", "first"), [(2, True), (1, False)])
+def test_clients_go_before_others_only_where_the_server_has_a_cpu_of_its_own(
+    world: World, tmp_path: Path, cpus: int, first: bool
+) -> None:
+    with world.lab(cpus) as lab:
+        run(scenario(), lab, results=tmp_path)
+    assert set(world.preferred) == {first}
+
+
 def test_idle_populations_are_swept_over(world: World, lab: Lab, tmp_path: Path) -> None:
     done = run(scenario(idle_connections=(0, 10)), lab, results=tmp_path)
     assert len(done.records) == 8
