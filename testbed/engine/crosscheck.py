@@ -221,7 +221,7 @@ def _loadgen(lab: Lab, scenario: Scenario, rate: float, engine: str, hosts: str)
     command += ["--rate", f"{per_s:.4f}", "--arrival", "deterministic", "--warm-up", "0s", "--window", f"{SECONDS}s"]
     command += ["--timeout", f"{_TIMEOUT_S}s"]
     with KINDS.get("userver").start(lab, scenario, scenario.servers[0]) as server:
-        with Program(lab, client.name, command) as program:
+        with Program.start(lab, client.name, command) as program:
             summary = program.finish(SECONDS + _TIMEOUT_S + 20, ask=False)
         server.finish()
     return _row(scenario, rate, engine, summary)

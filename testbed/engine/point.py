@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from testbed.engine.lab import Lab
 from testbed.engine.measured import cpus_of, sample_host
@@ -57,14 +58,13 @@ def observe(
     timeline = timeline or Timeline(lab, ())
     with ExitStack() as stack:
         stack.enter_context(timeline.held())
+        aside = stack.enter_context(ThreadPoolExecutor(2))
+        carriers_before = aside.submit(_carrier_changes, lab)
         server = stack.enter_context(KINDS.get(point.server.kind).start(lab, scenario, point.server))
-        carriers = _carrier_changes(lab)
         load = _Load(lab, scenario, profile, point, seed, server.port, timeline)
-        with ThreadPoolExecutor(1) as aside:
-            # The clients, which wait for their start, get ready while the idle population comes to stand.
-            coming = aside.submit(_start_idles, stack, lab, scenario, point.idle_connections, server.port)
-            clients, late, start_ns, changes = _start_together(stack, load, coming.result)
-        idles = coming.result()
+        # The clients, which wait for their start, get ready while the idle population comes to stand.
+        coming = aside.submit(_start_idles, stack, lab, scenario, point.idle_connections, server.port)
+        clients, late, start_ns, changes = _start_together(stack, load, [coming, carriers_before])
         window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
         _sleep_until(window_ns)
         before = _bracket(server)
@@ -72,10 +72,11 @@ def observe(
         after = _bracket(server)
         drain_s = profile.client_timeout_s + _STOP_TIMEOUT_S
         client_summaries = _finish_all(clients, drain_s, ask=False)
-        idle_summaries = _finish_all(idles, _STOP_TIMEOUT_S, ask=True)
+        carriers_after = aside.submit(_carrier_changes, lab)
+        idle_summaries = _finish_all(coming.result(), _STOP_TIMEOUT_S, ask=True)
         server_summary = server.finish()
         outcomes, links_off = changes.outcomes(), timeline.off()
-        carriers = _carrier_changes(lab) - carriers - timeline.carrier_changes(lab.server.name)
+        carriers = carriers_after.result() - carriers_before.result() - timeline.carrier_changes(lab.server.name)
     drained_s = _cool_down(lab, profile)
     return Observation(
         before,
@@ -132,7 +133,8 @@ def _start_idles(stack: ExitStack, lab: Lab, scenario: Scenario, connections: in
         mode += ["--uri", f"/{SLOW_FILE}", "--read-rate", str(scenario.idle_read_bytes_per_s)]
 
     def start(node: PlacedNode, count: int) -> Program:
-        return Program(lab, node.name, ["idleconn", *towards(lab, node, port), "--connections", str(count), *mode])
+        command = ["idleconn", *towards(lab, node, port), "--connections", str(count), *mode]
+        return Program.launch(lab, node.name, command)
 
     wanted = [(node, count) for node, count in zip(lab.idles, counts, strict=True) if count]
     programs = _start_all(stack, [partial(start, *each) for each in wanted])
@@ -166,9 +168,9 @@ def _finish_all(programs: Sequence[Program], timeout_s: float, ask: bool) -> tup
 
 
 def _start_together(
-    stack: ExitStack, load: _Load, await_others: Callable[[], object]
+    stack: ExitStack, load: _Load, others: Sequence[Future[Any]]
 ) -> tuple[list[Program], int, int, Armed]:
-    """Start all clients and, once the others stand as well, tell them of a common first request: the programs, how many
+    """Start all clients and, once the others are done, tell them of a common first request: the programs, how many
     were late for it, when it is (ns), and the changes of links that will come after it.
 
     On a busy machine they may be told too late: then all are ended and started again with more time, a few times.
@@ -177,7 +179,8 @@ def _start_together(
     for attempt in range(_START_ATTEMPTS):
         with ExitStack() as tried:
             clients = _start_clients(tried, load)
-            await_others()
+            for other in others:
+                other.result()
             start_ns = time.monotonic_ns() + int(margin_s * _NS_PER_S)
             changes = load.timeline.arm(tried, start_ns)
             late = _tell_start(clients, start_ns)
@@ -193,6 +196,8 @@ def _start_clients(stack: ExitStack, load: _Load) -> list[Program]:
     lab, scenario, profile = load.lab, load.scenario, load.profile
     rate = load.point.offered_per_s / scenario.workload.requests_per_connection / len(lab.clients)
     base = point_seed(load.seed, load.point)
+    # Before the others of their CPUs, but never before the server. Whether it was granted stands in their summaries.
+    first = not {*cpus_of(lab.server.cpuset)} & {*cpus_of(lab.clients[0].cpuset)}
 
     def start(index: int, node: PlacedNode) -> Program:
         command = ["loadgen", *towards(lab, node, load.port), *scenario.workload.client_flags(CLIENT_FOLDER)]
@@ -202,15 +207,11 @@ def _start_clients(stack: ExitStack, load: _Load) -> list[Program]:
         command += ["--interval", f"{load.interval_s:g}s"]
         if load.point.access:
             command += ["--links", f"{CLIENT_FOLDER}/{_LINKS_FILE}", "--links-seed", str(base + index)]
-        return Program(lab, node.name, command)
+        return Program.launch(lab, node.name, command, first)
 
     clients = _start_all(stack, [partial(start, *each) for each in enumerate(lab.clients)])
-    # Never before the server, where the two share a CPU.
-    before_others = not {*cpus_of(lab.server.cpuset)} & {*cpus_of(lab.clients[0].cpuset)}
     for client in clients:
         client.expect("ready", _READY_TIMEOUT_S)
-        if before_others:
-            client.prefer()  # whether it was granted stands in its summary
     return clients
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from testbed.engine.lab import Lab
 from testbed.errors import ProgramError
+from testbed.runtime.base import Process
 
 Line = dict[str, Any]
 
@@ -16,14 +17,24 @@ Line = dict[str, Any]
 class Program:
     """A running program of ``docs/programs.md``. A context manager: leaving it kills what still runs."""
 
-    def __init__(self, lab: Lab, node: str, command: Sequence[str]) -> None:
+    def __init__(self, process: Process, node: str, name: str) -> None:
         self.node = node
-        self.name = command[0]
-        self._process = lab.start(node, command)
+        self.name = name
+        self._process = process
         self._waiting: list[Line] = []
         self.intervals: list[Line] = []
         """Every ``interval`` line that was read so far, whatever became of it."""
         self._ended = False
+
+    @classmethod
+    def start(cls, lab: Lab, node: str, command: Sequence[str]) -> Program:
+        """Start it in a node of a lab."""
+        return cls(lab.start(node, command), node, command[0])
+
+    @classmethod
+    def launch(cls, lab: Lab, node: str, command: Sequence[str], first: bool = False) -> Program:
+        """The same at little cost, for the many that are started in a node one after the other (``Lab.launch``)."""
+        return cls(lab.launch(node, command, first), node, command[0])
 
     def __enter__(self) -> Program:
         return self
@@ -41,10 +52,6 @@ class Program:
     def tell(self, line: str) -> None:
         """Write a line on its stdin."""
         self._process.tell(line)
-
-    def prefer(self) -> bool:
-        """Let it run before the others of its CPUs; False where that may not be done."""
-        return self._process.prefer()
 
     def expect(self, kind: str, timeout_s: float) -> Line:
         """The next line of that type; lines of other types before it are dropped.

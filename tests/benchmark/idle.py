@@ -22,7 +22,9 @@ def main() -> list[Outcome]:
         for mechanism in _MECHANISMS:
             with ExitStack() as stack:
                 stack.enter_context(server(lab, mechanism))
-                programs = [stack.enter_context(Program(lab, node.name, _command(lab, node))) for node in lab.idles]
+                programs = [
+                    stack.enter_context(Program.start(lab, node.name, _command(lab, node))) for node in lab.idles
+                ]
                 ready = [program.expect("ready", 20) for program in programs]
             slowest = max(float(line["elapsed_ms"]) for line in ready)
             total = sum(int(line["established"]) for line in ready)

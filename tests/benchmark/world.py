@@ -34,7 +34,7 @@ def server(lab: Lab, mechanism: str = "epoll-lt", *flags: str) -> Program:
     """A µserver on all of the server's addresses, ready to serve ``/1.bin``."""
     lab.put_files(lab.server.name, "/srv", DOCUMENTS)
     command = ["userver", "--mech", mechanism, "--bind", "0.0.0.0", "--port", str(PORT), "--docroot", "/srv"]
-    program = Program(lab, lab.server.name, [*command, *flags])
+    program = Program.start(lab, lab.server.name, [*command, *flags])
     program.expect("ready", 10)
     return program
 
@@ -57,8 +57,7 @@ def offer(lab: Lab, node: PlacedNode, load: Load, *flags: str) -> Line:
     command += ["--interface", f"address:{own}", "--rate", str(load.rate_per_s), "--arrival", "exponential"]
     command += ["--warm-up", f"{load.warm_up_s}s", "--window", f"{load.window_s}s", "--timeout", f"{load.timeout_s}s"]
     command += ["--start-at", str(start_ns), "--seed", str(load.seed), *flags]
-    with Program(lab, node.name, command) as program:
-        program.prefer()  # as in runs
+    with Program.launch(lab, node.name, command, first=True) as program:
         return program.finish(load.warm_up_s + load.window_s + load.timeout_s + 15, ask=False)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from testbed.engine.lab import Lab
 from testbed.model.record import Errors
-from testbed.runtime.fake import Call, FakeRuntime
+from testbed.runtime.fake import Call, FakeRuntime, Script
 
 NO_ERRORS = dict.fromkeys(Errors.model_fields, 0)
 COUNTERS = dict.fromkeys(("frames_sent", "frames_received", "ring_drops", "send_drops", "not_understood"), 0)
@@ -46,11 +47,34 @@ class World:
     def lab(self, cpus: int = 2) -> Lab:
         """A lab that is not up yet, on so many CPUs, in a runtime with these programs."""
         programs = {"userver": self._server, "loadgen": self._client, "idleconn": self._idle, "cat": self._cat}
-        programs |= {"df": self._df, "sh": lambda call: iter(())}
+        programs |= {"df": self._df, "sh": partial(self._shell, programs)}
         return Lab(name="scripted", runtime=FakeRuntime(programs, cpus))
 
     def _note(self, call: Call) -> None:
         self.commands.append((call.node, call.command))
+
+    def _shell(self, programs: Mapping[str, Script], call: Call) -> Iterator[str]:
+        """The launcher's: it starts what it is told. Others have nothing to do here."""
+        while "testbed-launcher" in call.command[-1] and "HUP" not in call.signals:
+            if not call.told:
+                yield WAITING
+                continue
+            inner = Call(
+                call.lab,
+                call.node,
+                tuple(call.told.pop(0).removeprefix("testbed-launcher: launch ").split()),
+                b"",
+                call.signals,
+                call.told,
+            )
+            inner.preferred = call.preferred
+            for line in programs[inner.command[0]](inner):
+                if "HUP" in call.signals:
+                    return
+                yield line
+            call.stderr = inner.stderr
+            call.signals.clear()
+            yield f"testbed-launcher: ended {inner.status}"
 
     def _server(self, call: Call) -> Iterator[str]:
         if "--list-mechs" in call.command:
@@ -91,7 +115,7 @@ class World:
         while not call.told:
             yield WAITING
         self.preferred.append(call.preferred)
-        start_ns = int(call.told[0])
+        start_ns = int(call.told.pop(0))
         yield json.dumps({"type": "told", "now_ns": start_ns + (1 if self.told_late else -1)})
         window = {
             "seconds": 1.0,

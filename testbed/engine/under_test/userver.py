@@ -76,7 +76,7 @@ class UserverKind:
         command += ["--max-connections", str(scenario.max_connections)]
         if own.profile:
             command.append("--profile")
-        with Program(lab, lab.server.name, command) as program:
+        with Program.start(lab, lab.server.name, command) as program:
             _check_cached(program.expect("ready", _TIMEOUT_S), self._file_sets[lab.name])
             yield _Running(program)
 
