@@ -242,7 +242,9 @@ class Lab:
                 self._say(f"link {node.name} {network}", len(placed.nodes), len(placed.nodes) + 1)
 
     def _make_networks(self, topology: Topology) -> PlacedTopology:
-        """Place the topology and make its networks. Another lab may take a chosen subnet meanwhile: then plan again."""
+        """Place the topology and make its networks. Another lab may take a chosen subnet meanwhile, and may even have
+        given it back when one looks: then plan again."""
+        chosen = any(network.subnet is None for network in topology.networks)
         for attempt in range(_PLANS):
             placed = place(topology, self.name, self.runtime.taken_subnets(), self._cpus())
             try:
@@ -250,7 +252,7 @@ class Lab:
                     self.runtime.create_network(self.name, network)
             except UsageError:
                 self.runtime.remove(self.name)
-                if attempt == _PLANS - 1 or not self._lost_race(placed):
+                if attempt == _PLANS - 1 or not (chosen or self._lost_race(placed)):
                     raise
             else:
                 return placed

@@ -180,6 +180,25 @@ def test_a_lost_race_for_a_subnet_is_planned_again() -> None:
         assert {network.subnet for network in lab.placed.networks}.isdisjoint(racing.taken)
 
 
+class Passing(FakeRuntime):
+    """Another lab has the planned subnet for a moment: when one looks, it has given it back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals = 2
+
+    def create_network(self, lab: str, network: PlacedNetwork) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise UsageError(f"network {network.name!r} with subnet {network.subnet}: Pool overlaps with other one")
+        super().create_network(lab, network)
+
+
+def test_a_subnet_that_another_lab_had_for_a_moment_is_planned_again() -> None:
+    with Lab(runtime=Passing()) as lab:
+        assert len(lab.placed.networks) == 2
+
+
 def test_a_race_that_is_always_lost_ends() -> None:
     racing = Racing(times=1000)
     with pytest.raises(UsageError, match="is in use"):
