@@ -119,7 +119,7 @@ class Exec:
         self._signal_inside(name, "one")
 
     def prefer(self) -> bool:
-        """Give it the highest nice level; whether that could be done. True if it has ended."""
+        """Give it the highest nice level; whether that could be done."""
         with self._handle_lock:
             if self._handle is None or sys.platform != "linux":
                 return False
