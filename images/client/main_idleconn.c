@@ -97,7 +97,7 @@ int main(int argc, char **argv)
     struct flags flags = {
         .target = target_defaults(),
         .idle = {.pace_per_s = 8000, .give_up_ns = 10 * NS_PER_S},
-        .handshakes = 100,
+        .handshakes = 60,
         .read_bytes_per_s = 512,
         .mode = "silent",
     };

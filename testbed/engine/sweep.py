@@ -59,8 +59,8 @@ def point_seed(seed: int, point: Point) -> int:
     return random.Random(f"point {seed} {point.offered_per_s:g} {point.repetition}").getrandbits(31)
 
 
-_OVERHEAD_S = 1.1
-"""Start and end of the programs of one point (measured: 0.9 to 1.3 s with eight clients)."""
+_OVERHEAD_S = 0.6
+"""Start and end of the programs of one point (measured: 0.5 to 0.8 s with eight clients)."""
 
 _IDLE_PER_10_000_S = 0.9
 """Time to bring up the idle population, per 10,000 connections (measured)."""

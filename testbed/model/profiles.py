@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testbed.model.scenario import Profile
 
-QUICK = Profile(rates_per_s=(5_000, 10_000, 15_000, 20_000))
+QUICK = Profile(rates_per_s=(5_000, 10_000, 20_000, 30_000), warm_up_s=0.3)
 """About a minute a figure: shapes, not decimals."""
 
 LAPTOP = Profile(

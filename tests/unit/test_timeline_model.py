@@ -85,5 +85,5 @@ def test_a_timeline_can_be_set_on_the_command_line() -> None:
     settings = ["window_s=5", "timeline=[{at_s: 2, link: net1, change: down}, {at_s: 3, link: net1, change: up}]"]
     only_quick = SCENARIO.model_copy(update={"profiles": {"quick": SCENARIO.profiles["quick"]}})
     assert changed(only_quick, settings, "quick").timeline == (at(2, "net1", "down"), at(3, "net1", "up"))
-    with pytest.raises(InputError, match=r"comes after the load, which ends at 1\.4 s in profile quick"):
+    with pytest.raises(InputError, match=r"comes after the load, which ends at 1\.3 s in profile quick"):
         changed(only_quick, settings[1:], "quick")
