@@ -11,11 +11,11 @@ RUNTIME ?= auto
 demo: $(VENV)/installed
 	$(BIN)/testbed run scenarios/figure_1.py scenarios/figure_5.py --profile quick --build --runtime $(RUNTIME)
 
-# What `make test` runs, from the quickest to the slowest to fail. Most tests wait for programs, so four run at a time;
+# What `make test` runs, from the quickest to the slowest to fail. Most tests wait for programs, so three modules run at a time;
 # those that measure what the others would spoil come last and alone.
 test: lint programs
 	$(BIN)/testbed build
-	$(BIN)/pytest tests -m 'not alone' --numprocesses 4 --dist worksteal
+	$(BIN)/pytest tests -m 'not alone' --numprocesses 3 --dist loadscope
 	$(BIN)/pytest tests -m alone
 
 lint: $(VENV)/installed-test

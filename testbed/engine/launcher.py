@@ -18,20 +18,21 @@ _ENDED = "testbed-launcher: ended "
 _SCRIPT = f"""
 set -f
 exec 3<&0
-trap 'kill -s TERM $child 2>/dev/null' TERM
-trap 'kill -s USR1 $child 2>/dev/null' USR1
-trap 'kill -s KILL $child 2>/dev/null; wait $child; exit' HUP
+over=yes
+trap '[ $over ] || kill -s TERM $! 2>/dev/null' TERM
+trap '[ $over ] || kill -s USR1 $! 2>/dev/null' USR1
+trap '[ $over ] || kill -s KILL $! 2>/dev/null; wait; exit' HUP
 while IFS= read -r line; do
   words=${{line#{_LAUNCH}}}
   [ "$words" = "$line" ] && continue
+  over=
   $words <&3 3<&- &
-  child=$!
   while
-    wait $child
+    wait $!
     status=$?
-    [ $status -gt 128 ] && kill -s 0 $child 2>/dev/null
+    [ $status -gt 128 ] && kill -s 0 $! 2>/dev/null
   do :; done
-  child=
+  over=yes
   echo "{_ENDED}$status"
 done
 """
