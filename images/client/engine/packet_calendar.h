@@ -1,5 +1,5 @@
 /*
- * Frames by the time at which each may go on: a calendar of slots 33 µs wide that reaches a second ahead. Adding and taking
+ * Frames by the time at which each may go on: a calendar of slots 66 µs wide that reaches a second ahead. Adding and taking
  * cost the same however many wait. In a slot frames keep the order in which they came, so frames of one link never overtake
  * each other unless their times say so; a time is met to within half a slot, as often early as late.
  */
@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-enum { CALENDAR_SHIFT = 15, CALENDAR_SLOTS = 1 << 15 };
+enum { CALENDAR_SHIFT = 16, CALENDAR_SLOTS = 1 << 14 };
 
 /* The head of whatever is held. */
 struct held_node {
