@@ -201,6 +201,12 @@ def _burst_length(expected: Expected) -> float:
     return max([1.0, *lengths])
 
 
+def travel_span_us(shape: Shape) -> float:
+    """Between the shortest travel and the longest."""
+    travels = _travels(shape)
+    return float(travels[-1] - travels[0])
+
+
 def _travels(shape: Shape) -> NDArray[np.float64]:
     """Travel times at equal steps of probability."""
     if not shape.jitter_us:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from testbed.link.base import Endpoint
 from testbed.link.choose import read_back, same, set_by
-from testbed.link.judge import Expected, judge, summarise
+from testbed.link.judge import Expected, judge, summarise, travel_span_us
 from testbed.link.train import Train, TrainPlan, run_train
 from testbed.model.link_report import LinkReport
 from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
@@ -90,7 +90,11 @@ def _measure_once(
 
 
 def spaced_plan(up: Shape, down: Shape, effort: Effort) -> TrainPlan:
-    """Enough probes for what is rare, at less than half of any rate, within the time."""
+    """Enough probes for what is rare, at less than half of any rate, within the time.
+
+    Where a rate keeps packets in order a late one holds back those behind it, and their delays are not the declared
+    ones any more: there the next probe is not sent before the one ahead must have arrived.
+    """
     shares = [
         share
         for shape in (up, down)
@@ -106,7 +110,8 @@ def spaced_plan(up: Shape, down: Shape, effort: Effort) -> TrainPlan:
     payload = 512 if up.corrupt_percent or down.corrupt_percent else 64
     bits = TrainPlan(count=1, interval_us=1, payload=payload).wire_bits
     rates = [shape.rate_bps for shape in (up, down) if shape.rate_bps]
-    interval_us = max([_SPACING_US, *(2.2 * bits / rate * 1e6 for rate in rates)])
+    spans_us = [travel_span_us(shape) for shape in (up, down) if shape.rate_bps]
+    interval_us = max([_SPACING_US, *(2.2 * bits / rate * 1e6 for rate in rates), *spans_us])
     count = max(20, min(wanted, _MOST_PROBES, int(effort.spaced_s * 1e6 / interval_us)))
     longest_s = (up.longest_us + down.longest_us) / 1e6
     return TrainPlan(

@@ -168,6 +168,14 @@ def test_different_rates_each_way(pair: Pair, backend: str) -> None:
         believed(pair, direction, declared)
 
 
+def test_jitter_and_a_rate_together(pair: Pair, backend: str) -> None:
+    """What the rate keeps in order does not look like a longer delay."""
+    shape = Shape(delay_us=15_000, jitter_us=5_000, distribution="uniform", rate_bps=12_000_000)
+    declared = LinkShape(down=seeded(pair, backend, shape))
+    shaped(pair, backend, declared)
+    believed(pair, "down", declared)
+
+
 def test_no_more_than_the_limit_waits(pair: Pair, backend: str) -> None:
     shaped(pair, backend, LinkShape(down=Shape(rate_bps=10_000_000, limit_pkts=20)))
     plan = TrainPlan(count=200, interval_us=0, payload=1400)

@@ -158,3 +158,11 @@ def test_probes_suit_the_shape() -> None:
     assert slow.seconds <= 2
     far = spaced_plan(Shape(delay_us=300_000), Shape(), Effort())
     assert far.linger_s > 0.3
+
+
+def test_probes_leave_room_for_each_other_where_a_rate_keeps_them_in_order() -> None:
+    free = Shape(delay_us=35_000, jitter_us=10_000, distribution="uniform")
+    assert spaced_plan(Shape(), free, Effort()).interval_us < 1_000
+    ordered = spaced_plan(Shape(), free.model_copy(update={"rate_bps": 12_000_000}), Effort(spaced_s=2))
+    assert 19_900 <= ordered.interval_us <= 20_000
+    assert ordered.seconds <= 2
