@@ -39,7 +39,10 @@ _START_ATTEMPTS = 4
 _INTERVAL_S, _FINE_INTERVAL_S = 1.0, 0.1
 _STOP_TIMEOUT_S = 10.0
 _DRAIN_LIMIT_S = 15.0
-"""Closing states that outlive this are reported, and the next point starts all the same with a fresh server."""
+_STILL_S = 1.0
+"""What is left of closing sockets is reported after so long in all, or when none of them has gone for so long: those
+try again, ever more rarely, to reach a host that is gone (a FIN that an access link lost). The next point starts all
+the same with a fresh server."""
 
 
 def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
@@ -259,8 +262,11 @@ def _cool_down(lab: Lab, profile: Profile) -> float:
     if profile.cool_down_s is not None:
         time.sleep(profile.cool_down_s)
     else:
-        while _closing_sockets(lab) and time.monotonic() - began < _DRAIN_LIMIT_S:
+        left, fewer_at = _closing_sockets(lab), began
+        while left and time.monotonic() - began < _DRAIN_LIMIT_S and time.monotonic() - fewer_at < _STILL_S:
             time.sleep(0.05)
+            before, left = left, _closing_sockets(lab)
+            fewer_at = time.monotonic() if left < before else fewer_at
     return time.monotonic() - began
 
 

@@ -242,3 +242,20 @@ def test_claims_judge_a_run_and_do_not_make_it_another(world: World, lab: Lab, t
 def test_an_unknown_profile_is_refused(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no profile 'huge': one of quick"):
         run(scenario(), lab, profile="huge", results=tmp_path)
+
+
+def test_closing_sockets_that_nobody_answers_are_not_waited_for_long(
+    world: World, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a lost FIN leaves them; while their number falls they are waited for."""
+    monkeypatch.setattr(point_life, "_STILL_S", 0.2)
+    counts = iter([5, 4, 3])
+    monkeypatch.setattr(point_life, "_closing_sockets", lambda lab: next(counts, 2))
+    began = time.monotonic()
+    run(
+        scenario(servers=SCENARIO.servers[:1], profiles={"quick": FAST.model_copy(update={"rates_per_s": (1000,)})}),
+        lab,
+        results=tmp_path,
+    )
+    assert 0.3 < time.monotonic() - began < 5
+    assert next(counts, None) is None
