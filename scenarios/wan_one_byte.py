@@ -5,7 +5,7 @@ for about a round trip, 80 ms: beside each point stand one with as many idle con
 with none.
 """
 
-from testbed import WAN_PROFILES, OneByte, Scenario, paper
+from testbed import WAN_PROFILES, OneByte, Scenario, paper, paper_claims
 
 SCENARIO = Scenario(
     name="wan_one_byte",
@@ -17,4 +17,5 @@ SCENARIO = Scenario(
     idle_stand_ins_s=(0, 0.08),
     profiles=WAN_PROFILES,
     figures=("concurrent", "reply_rate"),
+    claims=paper_claims.WAN,
 )

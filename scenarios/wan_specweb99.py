@@ -3,7 +3,7 @@
 As wan_one_byte. A session of 7.3 requests with their replies takes about ten round trips.
 """
 
-from testbed import WAN_PROFILES, Scenario, SpecWeb99, paper
+from testbed import WAN_PROFILES, Scenario, SpecWeb99, paper, paper_claims
 
 SCENARIO = Scenario(
     name="wan_specweb99",
@@ -15,4 +15,5 @@ SCENARIO = Scenario(
     idle_stand_ins_s=(0, 0.8),
     profiles=WAN_PROFILES,
     figures=("concurrent", "reply_rate"),
+    claims=paper_claims.WAN,
 )

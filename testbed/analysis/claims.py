@@ -18,7 +18,8 @@ _SAME_HOST = ("cpu_model", "cpus", "kernel")
 """Facts of the manifest in which two runs must agree to be compared."""
 
 _Key = tuple[float, int, int]
-"""What pairs two points: offered rate, repetition, and the rank of the idle population among the subject's own."""
+"""What pairs two points: offered rate, repetition, and the rank of the idle population among the subject's own at that
+rate."""
 
 _Points = dict[_Key, Record]
 
@@ -125,10 +126,11 @@ def _points(subject: Subject, run: Run, runs: Mapping[str, Run | None]) -> _Poin
     if differing:
         raise _Undecidable(f"{subject.scenario} ran on another machine ({', '.join(differing)})")
     own = [record for record in source.latest() if _is_of(record, subject)]
-    populations = sorted({record.idle_connections for record in own})
     points: _Points = {}
     for record in own:
-        key = (record.offered_per_s, record.repetition, populations.index(record.idle_connections))
+        rate = record.offered_per_s  # stand-ins for slow connections are as many as the rate has them
+        populations = sorted({each.idle_connections for each in own if each.offered_per_s == rate})
+        key = (rate, record.repetition, populations.index(record.idle_connections))
         if key in points:
             raise _Undecidable(f"{subject} has several points at one rate: the claim must say which (where)")
         points[key] = record

@@ -17,10 +17,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from testbed.errors import UsageError
 from testbed.figures.base import FIGURES
 from testbed.figures.style import Look, hollow_handle, looks, markers, new_panels
-from testbed.model.record import Record
+from testbed.model.record import Record, Surrounding
 from testbed.store.reading import Run
 
-Surrounding = Literal["access", "idle", "neither"]
 _LINES: dict[Surrounding, Literal["-", "--", ":"]] = {"access": "-", "idle": "--", "neither": ":"}
 
 
@@ -59,13 +58,6 @@ def draw(run: Run) -> Figure:
     return figure
 
 
-def surrounding(record: Record) -> Surrounding:
-    """What else there was: access links, or idle connections instead, or neither."""
-    if record.access:
-        return "access"
-    return "idle" if record.idle_connections else "neither"
-
-
 def open_at_a_time(record: Record) -> float:
     """Connections that the server held: those of the clients, the mean over the window, and the idle ones."""
     return (record.established_connections_mean or 0.0) + record.idle_connections
@@ -75,7 +67,7 @@ def _server_lines(axes: Axes, records: list[Record], value: Callable[[Record], f
     for kind, line in _LINES.items():
         by_point: dict[tuple[float, int], list[Record]] = defaultdict(list)
         for record in records:
-            if surrounding(record) == kind:
+            if record.surrounding == kind:
                 by_point[record.offered_per_s, record.idle_connections].append(record)
         points = sorted(by_point)
         at = [mean(open_at_a_time(record) for record in by_point[point]) for point in points]
@@ -93,7 +85,7 @@ def _surroundings(records: list[Record]) -> list[Line2D]:
         "idle": "idle connections instead",
         "neither": "neither",
     }
-    found = {surrounding(record) for record in records}
+    found = {record.surrounding for record in records}
     return [
         Line2D([], [], color="0.3", linestyle=line, label=names[kind]) for kind, line in _LINES.items() if kind in found
     ]

@@ -290,3 +290,47 @@ PEERS = tuple(
     )
     for server in ("epoll-lt", "nginx", "lighttpd")
 )
+
+
+_FAIR = "Idle connections are a fair stand-in for as many slow ones."
+_OPEN_QUESTION = "open in §6, future work"
+
+
+def _among_slow(server: str) -> Subject:
+    return Subject(server=server, where={"surrounding": "access"})
+
+
+def _among_idle(server: str) -> Subject:
+    return Subject(server=server, where={"surrounding": "idle"})
+
+
+WAN = (
+    *(
+        compared(
+            f"idle-stand-in-costs-{server}-the-same",
+            _FAIR,
+            _OPEN_QUESTION,
+            _among_slow(server),
+            _among_idle(server),
+            quantity=CPU_PER_REPLY,
+            at_least=0.9,
+            at_most=1.1,
+        )
+        for server in ("select", "poll", "epoll-lt", "epoll-et", "epoll2", "epoll-ctlv")
+    ),
+    *(
+        Claim(
+            name=f"idle-stand-in-moves-{server}-as-far",
+            sentence="Slow connections set a mechanism back against epoll-LT as far as as many idle ones do.",
+            source=_OPEN_QUESTION,
+            quantity=CPU_PER_REPLY,
+            over=(_among_slow(server), _among_idle("epoll-lt")),
+            under=(_among_slow("epoll-lt"), _among_idle(server)),
+            at_least=0.9,
+            at_most=1.1,
+        )
+        for server in ("select", "poll", "epoll2")
+    ),
+)
+"""Cost per reply over access links against that beside idle connections on fast links instead: first each mechanism's
+own, then how far it stands from epoll-lt, where what slow connections cost every server (retransmission) cancels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from testbed.model.intervals import Intervals
 from testbed.model.value import Value
@@ -45,6 +45,9 @@ class Errors(Value):
         return sum(self.model_dump().values())
 
 
+Surrounding = Literal["access", "idle", "neither"]
+
+
 class Record(Value):
     """The line of one point. Rates are per second of the measurement window, over all clients.
 
@@ -83,3 +86,10 @@ class Record(Value):
     evidence: dict[str, Any]
     intervals: Intervals | None = None
     raw: dict[str, Any]
+
+    @property
+    def surrounding(self) -> Surrounding:
+        """What else there was: access links, or idle connections instead, or neither."""
+        if self.access:
+            return "access"
+        return "idle" if self.idle_connections else "neither"

@@ -19,7 +19,7 @@ from testbed.engine.scenario_file import changed
 from testbed.engine.sweep import points
 from testbed.errors import InputError, UsageError
 from testbed.figures.base import FIGURES
-from testbed.figures.concurrent import open_at_a_time, surrounding
+from testbed.figures.concurrent import open_at_a_time
 from testbed.link.engine_links import links_file
 from testbed.model.access import access_text
 from testbed.model.link_report import LinkReport, Measured, Share
@@ -147,7 +147,7 @@ def test_clients_are_told_of_their_links_and_stand_ins_are_not(world: World, lab
         assert each.verdict is Verdict.VALID, each.reasons
         assert each.established_connections_mean == pytest.approx(16)
         assert (each.open_connections_max, each.established_connections_max) == (40, 32)
-        assert surrounding(each) == ("access" if each.access else "idle")
+        assert each.surrounding == ("access" if each.access else "idle")
         assert each.access in ("", WAN)
         assert open_at_a_time(each) == pytest.approx(16 if each.access else 16 + 0.08 * each.offered_per_s)
     shaped = next(each for each in done.records if each.access)

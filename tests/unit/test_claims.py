@@ -212,6 +212,28 @@ def test_idle_populations_of_one_run_are_told_apart(tmp_path: Path) -> None:
     assert finding.effect == pytest.approx(3.07, rel=0.01)
 
 
+def test_stand_ins_are_paired_with_what_they_stand_for(tmp_path: Path) -> None:
+    """As many idle connections as the rate keeps slow ones open: another number at each rate."""
+    points = [
+        record("select", rate).model_copy(
+            update={
+                "idle_connections": idle,
+                "access": access,
+                "point": f"{rate} {idle} {access}",
+                "server_cpu_us_per_reply": cost,
+            }
+        )
+        for rate in (1000, 2000)
+        for idle, access, cost in ((0, "delay 40ms", 30.0), (rate // 10, "", 20.0), (0, "", 7.0))
+    ]
+    slow, instead = (Subject(server="select", where={"surrounding": each}) for each in ("access", "idle"))
+    claim = compared("fair", "Fair.", "here", slow, instead, quantity=CPU_PER_REPLY, at_least=0.9, at_most=1.1)
+    finding = judged(saved_run(tmp_path, *points), claim)
+    assert finding.outcome is Outcome.CONTRADICTED
+    assert finding.effect == pytest.approx(1.5)
+    assert finding.basis == "2 pairs: 2 rates"
+
+
 def test_points_that_cannot_be_told_apart_are_not_mixed(tmp_path: Path) -> None:
     twice = [record("select"), record("select").model_copy(update={"point": "another", "accept_limit": 3})]
     claim = compared("same", "Same.", "here", "select", "epoll-lt", at_least=1)
