@@ -21,7 +21,7 @@ exec 3<&0
 over=yes
 trap '[ $over ] || kill -s TERM $! 2>/dev/null' TERM
 trap '[ $over ] || kill -s USR1 $! 2>/dev/null' USR1
-trap '[ $over ] || kill -s KILL $! 2>/dev/null; wait; exit' HUP
+trap '[ $over ] || kill -s KILL $! 2>/dev/null; wait; exit' USR2
 while IFS= read -r line; do
   words=${{line#{_LAUNCH}}}
   [ "$words" = "$line" ] && continue
@@ -41,7 +41,8 @@ done
 """
 
 _KILLED = 137
-_FORWARDED = {"TERM": "TERM", "USR1": "USR1", "KILL": "HUP"}
+# Not by HUP: whoever runs under nohup passes it on as ignored, and no shell can trap it then.
+_FORWARDED = {"TERM": "TERM", "USR1": "USR1", "KILL": "USR2"}
 
 Start = Callable[[str, Sequence[str]], Process]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -102,6 +103,19 @@ def test_who_goes_first_goes_first(lab: Lab) -> None:
     for _ in range(2):
         assert said(lab.launch("client2", ["nice"], first=True)) == (0, [wanted])
     assert said(lab.launch("client1", ["nice"])) == (0, ["0"])
+
+
+def test_under_nohup_as_well(lab: Lab) -> None:
+    """Which ignores HUP for all that it starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        lab.launch("server", ["sleep", "87657"]).signal("KILL")
+        running = lab.launch("server", ["sleep", "87658"])
+        assert running.lines(0.3) == []
+        running.signal("KILL")
+        assert said(running) == (137, [])
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("words", [["echo", "a b"], ["echo", ""], ["echo", "a\nb"]])

@@ -55,7 +55,7 @@ class World:
 
     def _shell(self, programs: Mapping[str, Script], call: Call) -> Iterator[str]:
         """The launcher's: it starts what it is told. Others have nothing to do here."""
-        while "testbed-launcher" in call.command[-1] and "HUP" not in call.signals:
+        while "testbed-launcher" in call.command[-1] and "USR2" not in call.signals:
             if not call.told:
                 yield WAITING
                 continue
@@ -69,7 +69,7 @@ class World:
             )
             inner.preferred = call.preferred
             for line in programs[inner.command[0]](inner):
-                if "HUP" in call.signals:
+                if "USR2" in call.signals:
                     return
                 yield line
             call.stderr = inner.stderr
