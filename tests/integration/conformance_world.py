@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -66,8 +67,11 @@ def tiny(node: str = "node", network: str = "net") -> Topology:
 
 
 @contextmanager
-def standing(runtime: Runtime, lab: str, topology: Topology) -> Iterator[PlacedTopology]:
-    """A lab, made through nothing but the contract, its nodes from several threads at once."""
+def standing(runtime: Runtime, lab: str, topology: Topology, fast: bool = True) -> Iterator[PlacedTopology]:
+    """A lab, made through nothing but the contract, its nodes from several threads at once.
+
+    ``fast`` asks for the fast path, over which this machine itself does not reach the nodes.
+    """
     try:
         placed = _networks(runtime, lab, topology)
         own = [node for node in placed.nodes if node.addresses]
@@ -76,7 +80,7 @@ def standing(runtime: Runtime, lab: str, topology: Topology) -> Iterator[PlacedT
         for node in placed.nodes:
             if not node.addresses:
                 runtime.create_node(placed, node)
-        runtime.connect_paths(placed, fast=True)
+        runtime.connect_paths(placed, fast)
         yield placed
     finally:
         runtime.remove(lab)
@@ -96,6 +100,15 @@ def _networks(runtime: Runtime, lab: str, topology: Topology) -> PlacedTopology:
         else:
             return placed
     pytest.fail("no subnet stays free")
+
+
+def lasting_subnet(runtime: Runtime, longest_prefix: int = 32) -> tuple[str, str]:
+    """A subnet in use and what has it; not a lab's, for those come and go beside the tests."""
+    return next(
+        (subnet, owner)
+        for subnet, owner in runtime.taken_subnets().items()
+        if 8 <= IPv4Network(subnet).prefixlen <= longest_prefix and " tb" not in owner and " of lab " not in owner
+    )
 
 
 def conforming(name: str) -> Runtime:

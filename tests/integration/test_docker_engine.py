@@ -18,7 +18,7 @@ from testbed.runtime import docker_exec
 from testbed.runtime.base import Runtime
 from testbed.runtime.docker import DockerRuntime
 from testbed.runtime.docker_images import BASE_IMAGE
-from testbed.topology.plan import place
+from tests.integration.conformance_world import standing
 
 LAB = f"engine{os.getpid()}"
 SOCKET = "/var/run/docker.sock"
@@ -65,13 +65,8 @@ class Proxy:
 def node(docker_engine: Runtime) -> Iterator[str]:
     """A node that stands, made across the local socket."""
     own = Node(name="node", image=BASE_IMAGE, networks=("net",), tmpfs=("/tmp",))
-    placed = place(Topology(networks=(Network(name="net"),), nodes=(own,)), LAB, docker_engine.taken_subnets(), [0])
-    try:
-        docker_engine.create_network(LAB, placed.networks[0])
-        docker_engine.create_node(placed, placed.node("node"))
+    with standing(docker_engine, LAB, Topology(networks=(Network(name="net"),), nodes=(own,))):
         yield "node"
-    finally:
-        docker_engine.remove(LAB)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from testbed.model.placed import PlacedTopology
 from testbed.model.topology import Network, Topology
 from testbed.runtime.base import Runtime
 from testbed.topology.default import default_topology
-from testbed.topology.plan import place
+from tests.integration.conformance_world import standing
 from tests.native import http_suite, userver_process
 from tests.native.http_peer import FILES
 
@@ -27,14 +27,9 @@ def placed(docker_engine: Runtime) -> Iterator[PlacedTopology]:
         pytest.skip("the engine's containers are not on this machine: their addresses cannot be reached")
     own = default_topology().node("server").model_copy(update={"networks": ("net0",)})
     topology = Topology(networks=(Network(name="net0"),), nodes=(own,))
-    placed = place(topology, LAB, docker_engine.taken_subnets(), [0])
-    try:
-        docker_engine.create_network(LAB, placed.networks[0])
-        docker_engine.create_node(placed, placed.node("server"))
+    with standing(docker_engine, LAB, topology, fast=False) as placed:
         docker_engine.put_files(LAB, "server", "/srv", FILES)
         yield placed
-    finally:
-        docker_engine.remove(LAB)
 
 
 def command(mechanism: str) -> list[str]:

@@ -13,12 +13,11 @@ import pytest
 
 from testbed import project
 from testbed.errors import EnvironmentLack, RunError
-from testbed.model.placed import PlacedNode
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime import docker_images
 from testbed.runtime.base import Runtime
 from testbed.runtime.docker_engine import connect
-from testbed.topology.plan import place
+from tests.integration.conformance_world import standing
 
 UNIQUE = f"t{os.getpid()}"
 BASE = f"testbed/base-{UNIQUE}:slim"
@@ -142,14 +141,8 @@ def test_no_cache_builds_again(
 def create(runtime: Runtime, **image: str) -> None:
     """A node with that image, alone on a network; it is removed again."""
     topology = Topology(networks=(Network(name="net"),), nodes=(Node(name="node", networks=("net",), **image),))
-    placed = place(topology, UNIQUE, runtime.taken_subnets(), [0])
-    try:
-        runtime.create_network(UNIQUE, placed.networks[0])
-        node: PlacedNode = placed.node("node")
-        runtime.create_node(placed, node)
+    with standing(runtime, UNIQUE, topology):
         assert runtime.run(UNIQUE, "node", ["cat", "/etc/own"]).stdout == "own\n"
-    finally:
-        runtime.remove(UNIQUE)
 
 
 def test_an_image_that_is_not_there_says_how_to_get_it(docker_engine: Runtime) -> None:

@@ -14,6 +14,7 @@ from testbed.errors import InputError, TestbedError, UsageError
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Made, Runtime
 from testbed.topology.default import default_topology
+from tests.integration.conformance_world import lasting_subnet
 from tests.integration.conftest import with_images
 
 NAME = f"lab{os.getpid()}"
@@ -126,7 +127,7 @@ def test_a_later_process_finds_it(lab: Lab) -> None:
 
 
 def test_a_fixed_subnet_that_collides_is_refused_with_what_has_it(runtime: Runtime) -> None:
-    taken, owner = next(item for item in runtime.taken_subnets().items() if 8 <= IPv4Network(item[0]).prefixlen <= 28)
+    taken, owner = lasting_subnet(runtime, longest_prefix=28)
     world = small().model_copy(update={"networks": (Network(name="net0", subnet=taken),)})
     with pytest.raises(InputError) as caught:
         Lab(world, name=OTHER, runtime=runtime).up()
