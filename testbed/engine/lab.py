@@ -242,11 +242,13 @@ class Lab:
                 self._say(f"link {node.name} {network}", len(placed.nodes), len(placed.nodes) + 1)
 
     def _make_networks(self, topology: Topology) -> PlacedTopology:
-        """Place the topology and make its networks. Another lab may take a chosen subnet meanwhile, and may even have
-        given it back when one looks: then plan again."""
-        chosen = any(network.subnet is None for network in topology.networks)
+        """Place the topology and make its networks. Another lab may take a chosen subnet meanwhile: then plan again
+        without it, for a network that an engine is just making, or removing, stands in no list of it."""
+        chosen = {network.name for network in topology.networks if network.subnet is None}
+        avoided: dict[str, str] = {}
         for attempt in range(_PLANS):
-            placed = place(topology, self.name, self.runtime.taken_subnets(), self._cpus())
+            taken = {**self.runtime.taken_subnets(), **avoided}
+            placed = place(topology, self.name, taken, self._cpus())
             try:
                 for network in placed.networks:
                     self.runtime.create_network(self.name, network)
@@ -254,6 +256,8 @@ class Lab:
                 self.runtime.remove(self.name)
                 if attempt == _PLANS - 1 or not (chosen or self._lost_race(placed)):
                     raise
+                tried = (network for network in placed.networks if network.name in chosen)
+                avoided |= {network.subnet: "a lab that comes or goes" for network in tried}
             else:
                 return placed
         raise AssertionError("the last attempt returns or raises")

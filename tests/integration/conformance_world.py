@@ -88,8 +88,9 @@ def standing(runtime: Runtime, lab: str, topology: Topology, fast: bool = True) 
 
 def _networks(runtime: Runtime, lab: str, topology: Topology) -> PlacedTopology:
     """Placed, and the networks made. Other labs come and go beside the tests: then another place is looked for."""
+    avoided: dict[str, str] = {}
     for _ in range(10):
-        placed = place(topology, lab, runtime.taken_subnets(), range(os.cpu_count() or 1))
+        placed = place(topology, lab, {**runtime.taken_subnets(), **avoided}, range(os.cpu_count() or 1))
         try:
             for network in placed.networks:
                 runtime.create_network(lab, network)
@@ -97,6 +98,7 @@ def _networks(runtime: Runtime, lab: str, topology: Topology) -> PlacedTopology:
             runtime.remove(lab)
             if "in use" not in str(error) and "overlap" not in str(error):
                 raise
+            avoided |= {network.subnet: "another lab" for network in placed.networks}
         else:
             return placed
     pytest.fail("no subnet stays free")
