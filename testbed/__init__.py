@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from testbed.model.profiles import PROFILES as PROFILES
     from testbed.model.profiles import QUICK as QUICK
     from testbed.model.profiles import SESSION_PROFILES as SESSION_PROFILES
+    from testbed.model.profiles import TIMELINE_PROFILES as TIMELINE_PROFILES
     from testbed.model.profiles import WAN_PROFILES as WAN_PROFILES
     from testbed.model.scenario import Profile as Profile
     from testbed.model.scenario import Scenario as Scenario
@@ -67,6 +68,7 @@ _HOMES = {
     "PROFILES": "testbed.model.profiles",
     "QUICK": "testbed.model.profiles",
     "SESSION_PROFILES": "testbed.model.profiles",
+    "TIMELINE_PROFILES": "testbed.model.profiles",
     "WAN_PROFILES": "testbed.model.profiles",
     "Profile": "testbed.model.scenario",
     "Scenario": "testbed.model.scenario",

@@ -79,7 +79,9 @@ def command(
     fast: bool,
     as_json: bool,
 ) -> None:
-    """Run SCENARIO files in the lab that is up, or in one that is brought up for it and taken down again."""
+    """Run SCENARIOs in the lab that is up, or in one that is brought up for it and taken down again.
+
+    A SCENARIO is a file, or the name of one that comes with testbed (`testbed scenarios`)."""
     scenarios = [changed(load_scenario(path), settings, profile) for path in files]
     for scenario in scenarios:
         profile_of(scenario, profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,10 +17,18 @@ from testbed.errors import InputError
 from testbed.model.scenario import AUTO, Profile, Scenario
 from testbed.model.server import Server, Userver
 from testbed.model.value import first_problem
+from testbed.project import scenarios_folder
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""A scenario's name: neither a folder nor ``.py`` stands in it."""
 
 
-def load_scenario(path: Path) -> Scenario:
-    """The SCENARIO of a file. Raises InputError that names the file, and the line where the file itself fails."""
+def load_scenario(file: Path | str) -> Scenario:
+    """The SCENARIO of a file, or of the shipped scenario of that bare name ("figure_5").
+
+    Raises InputError that names the file, and the line where the file itself fails.
+    """
+    path = _shipped(str(file)) if _NAME.fullmatch(str(file)) else Path(file)
     if not path.is_file():
         raise InputError(str(path), "no such scenario file")
     name = f"testbed_scenario_{path.stem}"
@@ -38,6 +47,13 @@ def load_scenario(path: Path) -> Scenario:
     if not isinstance(scenario, Scenario):
         raise InputError(str(path), "exports no SCENARIO (a testbed.Scenario)")
     return scenario
+
+
+def _shipped(name: str) -> Path:
+    shipped = {path.stem: path for path in scenarios_folder().rglob("*.py")}
+    if name not in shipped:
+        raise InputError(name, f"no such scenario: a file, or one of {', '.join(sorted(shipped))}")
+    return shipped[name]
 
 
 def _line_in(path: Path, error: Exception) -> int:

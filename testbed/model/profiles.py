@@ -41,3 +41,11 @@ WAN_PROFILES = {
     "paper": PAPER,
 }
 """For access links: the warm-up lets slow connections gather, and the time-out leaves room for a lost SYN."""
+
+_TIMELINE = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=11, client_timeout_s=1)
+TIMELINE_PROFILES = {
+    "quick": _TIMELINE,
+    "laptop": _TIMELINE.model_copy(update={"repetitions": 3}),
+    "paper": _TIMELINE.model_copy(update={"repetitions": 10, "cool_down_s": 120}),
+}
+"""For links that change in the first ten seconds: a rate within capacity, so that only the links move the replies."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from testbed.errors import EnvironmentLack, RunError
-from testbed.project import images_folder
+from testbed.project import images_folder, is_installed
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 300.0
 
 
 def programs_folder() -> Path:
-    """Where the built programs are, or would be."""
-    return images_folder() / "build"
+    """Where the built programs are, or would be: beside their sources, or in the user's cache of an installed package.
+
+    A package's sources differ from those of another version: each has a folder of its own.
+    """
+    sources = images_folder()
+    if not is_installed():
+        return sources / "build"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "testbed" / f"programs-{_digest(sources)}"
 
 
 def build(progress: Say) -> None:
@@ -31,7 +40,7 @@ def build(progress: Say) -> None:
         )
     progress(f"building the programs in {programs_folder()}")
     done = subprocess.run(
-        ["make", "--directory", str(images_folder()), "--jobs", "2"],
+        ["make", "--directory", str(images_folder()), "--jobs", "2", f"BUILD={programs_folder()}"],
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,
@@ -39,3 +48,11 @@ def build(progress: Say) -> None:
     )
     if done.returncode != 0:
         raise RunError("the programs cannot be built: " + " | ".join(done.stderr.strip().splitlines()[-3:]))
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -69,12 +69,15 @@ def testbed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin" / "testbed"
 
 
-def test_it_carries_the_sources_of_the_programs_and_nothing_that_was_built(wheel: Path) -> None:
+def files_of(folder: str) -> set[str]:
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+    return {f"testbed/_data/{name}" for name in files if not {"build", "__pycache__"} & set(name.split("/"))}
+
+
+def test_it_carries_sources_and_scenarios_and_nothing_that_was_built(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    tree = {path.relative_to(ROOT).as_posix() for path in (ROOT / "images").rglob("*") if path.is_file()}
-    sources = {f"testbed/_data/{name}" for name in tree if not name.startswith("images/build/")}
-    assert {name for name in names if name.startswith("testbed/_data/images/")} == sources
-    assert "testbed/_data/compose.yaml" in names
+    data = {name for name in names if name.startswith("testbed/_data/")}
+    assert data == files_of("images") | files_of("scenarios") | {"testbed/_data/compose.yaml"}
     assert not [name for name in names if "__pycache__" in name or "results" in name]
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"testbed"}
 
@@ -92,3 +95,25 @@ def test_ones_own_scenario_is_read_and_planned(testbed: Path, tmp_path: Path) ->
     planned = succeed(testbed, "run", "mine.py", "--profile", "quick", "--dry-run", folder=tmp_path)
     assert "select" in planned
     assert "epoll-lt" in planned
+
+
+def test_the_shipped_scenarios_run_by_their_names(testbed: Path, tmp_path: Path) -> None:
+    listed = succeed(testbed, "scenarios", folder=tmp_path)
+    names = {line.split("  ")[0] for line in listed.splitlines() if not line.startswith("  ")}
+    assert names >= {path.stem for path in (ROOT / "scenarios").rglob("*.py")}
+    for name in ("figure_5", "wan_one_byte", "peers"):
+        assert succeed(testbed, "run", name, "--dry-run", folder=tmp_path).startswith(f"{name} (quick): ")
+
+
+def test_programs_are_built_in_a_cache_and_not_in_the_package(testbed: Path, tmp_path: Path) -> None:
+    code = f"""
+import os
+os.environ["XDG_CACHE_HOME"] = {str(tmp_path)!r}
+from testbed.runtime import netns_programs
+netns_programs.build(print)
+print(netns_programs.programs_folder())
+"""
+    folder = Path(succeed(testbed.parent / "python", "-c", code, folder=tmp_path).splitlines()[-1])
+    assert folder.parent == tmp_path / "testbed"
+    assert "epoll-lt" in succeed(folder / "userver", "--list-mechs", folder=tmp_path)
+    assert not list(testbed.parents[1].rglob("_data/images/build"))

@@ -31,14 +31,31 @@ def test_every_figure_of_the_paper_has_its_section() -> None:
 
 
 def test_scenarios_are_listed_with_sentence_points_and_time(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # they come with testbed: no folder of them need be near
     assert main(["scenarios", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {Path(row["file"]).stem for row in rows} == {path.stem for path in (ROOT / "scenarios").glob("*.py")}
+    assert {row["name"] for row in rows} == {path.stem for path in (ROOT / "scenarios").rglob("*.py")}
     assert all(row["sentence"] and row["points"] and row["seconds"] for row in rows)
     assert main(["scenarios"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 * len(rows) + 1
-    assert lines[-1].startswith(f"all  {sum(row['points'] for row in rows)} points, about ")
+    assert [line.split("  ")[0] for line in lines if line.startswith("all")] == ["all of scenarios", "all of links"]
+    assert len(lines) == 2 * len(rows) + 2
+    assert {line.split("  ")[0] for line in lines[::2]} >= {"figure_1", "table_1"}
+
+
+def test_the_papers_figures_take_a_quarter_of_an_hour(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenarios", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert sum(row["seconds"] for row in rows if Path(row["file"]).parent.name == "scenarios") <= 13 * 60
+
+
+def test_scenarios_of_a_folder_are_listed_by_their_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text((ROOT / "scenarios" / "figure_1.py").read_text(encoding="utf-8"))
+    assert main(["scenarios", str(tmp_path)]) == 0
+    first, _, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{tmp_path}/mine.py  9 points, about ")
+    assert last.startswith(f"all of {tmp_path.name}  9 points, about ")
+    assert main(["scenarios", str(tmp_path / "none")]) == 2
+    assert "none: no such folder of scenarios" in capsys.readouterr().err

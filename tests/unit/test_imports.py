@@ -83,7 +83,7 @@ def test_a_third_party_package_stays_where_it_belongs(package: str) -> None:
 
 
 def test_scenario_files_import_public_names_only() -> None:
-    files = sorted((ROOT / "scenarios").glob("*.py"))
+    files = sorted((ROOT / "scenarios").rglob("*.py"))
     assert files
     for file in files:
         names = {name for name in imported(file) if name.split(".")[0] == "testbed"}

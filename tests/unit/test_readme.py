@@ -64,6 +64,6 @@ def test_the_scenario_shown_is_a_scenario() -> None:
 def test_every_file_that_is_named_exists() -> None:
     named = re.findall(r"`((?:docs|images|testbed|scenarios|tests)/[\w./-]+)`", README)
     named += re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
-    named += re.findall(r"\b(scenarios/[\w.]+\.py|CONTRIBUTING\.md)", README)
+    named += re.findall(r"\b(scenarios/[\w./]+\.py|CONTRIBUTING\.md)", README)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []

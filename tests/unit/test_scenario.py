@@ -13,7 +13,7 @@ from testbed.model.scenario import Profile
 from testbed.model.server import Userver
 from tests.unit.records import SCENARIO
 
-SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").glob("*.py"))
+SHIPPED = sorted((Path(__file__).parents[2] / "scenarios").rglob("*.py"))
 HEAD = "# a scenario\nfrom testbed import OneByte, Profile, Scenario, Userver, mechanisms\n"
 
 
@@ -50,6 +50,18 @@ def test_a_bad_file_is_one_line_with_its_place(tmp_path: Path, text: str, messag
 def test_an_unknown_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(f"{tmp_path}/no.py: no such scenario file")):
         load_scenario(tmp_path / "no.py")
+
+
+def test_a_bare_name_is_a_shipped_scenario_and_a_path_stays_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario("figure_5").name == "figure_5"
+    assert load_scenario(Path("wan_one_byte")).name == "wan_one_byte"
+    with pytest.raises(InputError, match=re.escape("figure_5.py: no such scenario file")):
+        load_scenario(Path("figure_5.py"))
+    with pytest.raises(InputError, match="figure_55: no such scenario: a file, or one of accept_sweep, dual_nic_"):
+        load_scenario("figure_55")
 
 
 def test_settings_change_scenario_profile_workload_and_servers() -> None:

@@ -1,8 +1,6 @@
 """The server's link on one network loses packets, then goes down and up three times, half a second each."""
 
-from testbed import OneByte, Profile, Scenario, at, mechanisms
-
-BRIEF = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=11, client_timeout_s=1)
+from testbed import TIMELINE_PROFILES, OneByte, Scenario, at, mechanisms
 
 SCENARIO = Scenario(
     name="flapping_link",
@@ -16,10 +14,6 @@ SCENARIO = Scenario(
         *(at(5 + 2 * flap, "server/net0", "down") for flap in range(3)),
         *(at(5.5 + 2 * flap, "server/net0", "up") for flap in range(3)),
     ),
-    profiles={
-        "quick": BRIEF,
-        "laptop": BRIEF.model_copy(update={"repetitions": 3}),
-        "paper": BRIEF.model_copy(update={"repetitions": 10, "cool_down_s": 120}),
-    },
+    profiles=TIMELINE_PROFILES,
     figures=("timeline",),
 )

@@ -1,8 +1,6 @@
 """One of the server's two networks fails in mid-run: what the clients on the other one notice."""
 
-from testbed import OneByte, Profile, Scenario, at, mechanisms
-
-BRIEF = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=8, client_timeout_s=1)
+from testbed import TIMELINE_PROFILES, OneByte, Scenario, at, mechanisms
 
 SCENARIO = Scenario(
     name="dual_nic_failover",
@@ -14,10 +12,6 @@ SCENARIO = Scenario(
         at(3, "net1", "down"),
         at(6, "net1", "up"),
     ),
-    profiles={
-        "quick": BRIEF,
-        "laptop": BRIEF.model_copy(update={"repetitions": 3}),
-        "paper": BRIEF.model_copy(update={"repetitions": 10, "cool_down_s": 120}),
-    },
+    profiles=TIMELINE_PROFILES,
     figures=("timeline",),
 )
