@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from testbed.figures.base import FIGURES
+from testbed.figures.beside import Beside, beside
 from testbed.figures.style import Look, legend, looks, markers, new_panels
 from testbed.model.record import Record
 from testbed.store.reading import Run
@@ -19,21 +20,24 @@ _PANELS = (("p50", "median"), ("p90", "90th percentile"), ("p99", "99th percenti
 
 
 def draw(run: Run) -> Figure:
-    """One line a server through the median of its repetitions, one marker a point; one logarithmic axis for all."""
-    figure, panels = new_panels(run.manifest.title, len(_PANELS))
+    """One line a server through the median of its repetitions, one marker a point; one logarithmic axis for all. A row
+    of panels for each idle population, and for access links."""
     records = [r for r in run.latest() if r.response_ms.p50 is not None]
+    groups = beside(run, records) or [Beside("", ())]
+    figure, panels = new_panels(run.manifest.title, len(_PANELS), len(groups))
     style = looks(run.manifest.labels)
     labels = [label for label in run.manifest.labels if any(r.label == label for r in records)]
-    for axes, (quantile, name) in zip(panels, _PANELS, strict=True):
+    shown = [(group, quantile, name) for group in groups for quantile, name in _PANELS]
+    for axes, (group, quantile, name) in zip(panels, shown, strict=True):
         for label in labels:
-            _server_line(axes, [r for r in records if r.label == label], quantile, style[label])
-        axes.set_title(name, fontsize=10)
+            _server_line(axes, [r for r in group.records if r.label == label], quantile, style[label])
+        axes.set_title(name if len(groups) == 1 else f"{name}, {group.name}", fontsize=9)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlim(0, 1.08 * max((r.offered_per_s for r in records), default=1.0))
-    panels[0].set_ylabel("response time from the intended start (ms)")
+    figure.supylabel("response time from the intended start (ms)", fontsize=10)
     figure.supxlabel("request rate offered (requests/s)", fontsize=10)
     handles = [Line2D([], [], color=style[each].colour, marker=style[each].marker, label=each) for each in labels]
     legend(panels[-1], handles, records)

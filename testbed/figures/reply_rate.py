@@ -2,61 +2,70 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from statistics import mean
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from testbed.figures.base import FIGURES
-from testbed.figures.style import Look, legend, looks, markers, new_figure
+from testbed.figures.beside import beside
+from testbed.figures.style import Look, legend, looks, markers, new_figure, new_panels
 from testbed.model.record import Record
 from testbed.store.reading import Run
 
-LineStyle = Literal["-", "--", ":"]
-_LINES: tuple[LineStyle, ...] = ("-", "--", ":")
-"""One for each idle population, where a scenario has several."""
-
 
 def draw(run: Run) -> Figure:
-    """One line a server and idle population through the mean of its repetitions, one marker a point."""
-    figure, axes = new_figure(run.manifest.title)
+    """One line a server through the mean of its repetitions, one marker a point; a panel for each idle population, and
+    for access links."""
     records = sorted(run.latest(), key=lambda record: (record.offered_per_s, record.repetition))
+    figure, panels = _panels(run, records)
     style = looks(run.manifest.labels)
-    idle_counts = sorted({record.idle_connections for record in records})
-    handles = []
-    for label in run.manifest.labels:
-        for idle, line in zip(idle_counts, itertools.cycle(_LINES), strict=False):
-            own = [r for r in records if r.label == label and r.idle_connections == idle]
-            if own:
-                name = label if len(idle_counts) == 1 else f"{label}, {idle:,} idle"
-                handles.append(_server_line(axes, name, own, style[label], line))
-    _ideal(axes, records)
-    axes.set_xlabel("request rate offered (requests/s)")
-    axes.set_ylabel("reply rate (replies/s)")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
-    legend(axes, handles, records)
+    labels = [label for label in run.manifest.labels if any(record.label == label for record in records)]
+    for axes, shown in panels:
+        for label in labels:
+            _server_line(axes, [record for record in shown if record.label == label], style[label])
+        _ideal(axes, shown)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set_xlim(left=0)
+    first = panels[0][0]
+    first.set_ylim(bottom=0)  # shared, and fitted to what all panels hold
+    first.set_ylabel("reply rate (replies/s)")
+    handles = [Line2D([], [], color=style[each].colour, marker=style[each].marker, label=each) for each in labels]
+    legend(first, handles, records)
     return figure
 
 
-def _server_line(axes: Axes, name: str, records: list[Record], look: Look, line: LineStyle) -> Line2D:
+def _panels(run: Run, records: Sequence[Record]) -> tuple[Figure, list[tuple[Axes, Sequence[Record]]]]:
+    """Axes, each with the points that it shows."""
+    what = "request rate offered (requests/s)"
+    groups = beside(run, records)
+    if len(groups) < 2:
+        figure, axes = new_figure(run.manifest.title)
+        axes.set_xlabel(what)
+        return figure, [(axes, records)]
+    figure, panels = new_panels(run.manifest.title, len(groups))
+    figure.supxlabel(what, fontsize=10)
+    for axes, group in zip(panels, groups, strict=True):
+        axes.set_title(group.name, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    return figure, [(axes, group.records) for axes, group in zip(panels, groups, strict=True)]
+
+
+def _server_line(axes: Axes, records: Sequence[Record], look: Look) -> None:
     by_rate: dict[float, list[float]] = defaultdict(list)
     for record in records:
         by_rate[record.offered_per_s].append(record.replies_per_s)
     rates = sorted(by_rate)
-    axes.plot(rates, [mean(by_rate[rate]) for rate in rates], color=look.colour, linestyle=line, linewidth=1.4)
+    axes.plot(rates, [mean(by_rate[rate]) for rate in rates], color=look.colour, linewidth=1.4)
     markers(axes, [r.offered_per_s for r in records], [r.replies_per_s for r in records], records, look)
-    return Line2D([], [], color=look.colour, linestyle=line, marker=look.marker, label=name)
 
 
-def _ideal(axes: Axes, records: list[Record]) -> None:
+def _ideal(axes: Axes, records: Sequence[Record]) -> None:
     """The line y = x, as far as the tallest point needs it: beyond, it would flatten the curves."""
     if not records:
         return

@@ -47,11 +47,11 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def new_panels(title: str, count: int, *, same_y: bool = True) -> tuple[Figure, list[Axes]]:
-    """A wide figure with a title and so many axes beside each other, which share their y axis if ``same_y``."""
-    figure = Figure(figsize=(10.5, 4.4), dpi=120, layout="constrained")
+def new_panels(title: str, columns: int, rows: int = 1, *, same_y: bool = True) -> tuple[Figure, list[Axes]]:
+    """A wide figure with a title and a grid of axes, row by row, which share their y axis if ``same_y``."""
+    figure = Figure(figsize=(10.5, 1.0 + 3.4 * rows), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    panels = list(figure.subplots(1, count, sharey=same_y, squeeze=False)[0])
+    panels = list(figure.subplots(rows, columns, sharey=same_y, squeeze=False).flat)
     for axes in panels:
         axes.grid(visible=True, linewidth=0.4, alpha=0.6)
     return figure, panels

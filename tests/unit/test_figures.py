@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 
 from testbed.errors import UsageError
 from testbed.figures.base import FIGURES
+from testbed.figures.beside import beside
 from testbed.figures.draw import draw_figures
 from testbed.figures.style import looks
 from testbed.model.intervals import Counts, Intervals
-from testbed.model.record import Verdict
+from testbed.model.record import Quantiles, Verdict
 from testbed.model.timeline import at
 from testbed.store.reading import Run
 from tests.unit.records import record, saved_run
@@ -78,6 +79,53 @@ def test_percentiles_have_a_panel_each_with_every_point(tmp_path: Path) -> None:
         points = [line for line in axes.lines if len(_xs(line)) == 1]
         assert [_ys(line) for line in points] == [[value]] * 4
         assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
+
+
+def _beside(tmp_path: Path, *kinds: dict[str, object]) -> Run:
+    """Points at two rates, one for each kind: replies and response times are n at the n-th kind."""
+    records = [
+        record("select", rate, float(number)).model_copy(
+            update={
+                "point": f"{rate} {number}",
+                "response_ms": Quantiles(p50=number, p90=number, p99=number, max=number),
+                **kind,
+                **({"idle_connections": int(rate) // 10} if kind.get("idle_connections") == -1 else {}),
+            }
+        )
+        for rate in (1000, 2000)
+        for number, kind in enumerate(kinds, 1)
+    ]
+    return saved_run(tmp_path, *records)
+
+
+_IDLE: tuple[dict[str, object], ...] = ({}, {"idle_connections": 8000})
+_STAND_INS: tuple[dict[str, object], ...] = ({}, {"idle_connections": -1}, {"access": "delay 40ms"})
+
+
+@pytest.mark.parametrize("kind", ["reply_rate", "percentiles"])
+@pytest.mark.parametrize(
+    ("kinds", "names"),
+    [
+        (_IDLE, ["no idle connections", "8,000 idle connections"]),
+        (_STAND_INS, ["fast links,\nno idle connections", "fast links,\n100 to 200 idle connections", "delay 40ms"]),
+    ],
+)
+def test_what_stood_beside_the_servers_is_drawn_apart(
+    tmp_path: Path, kind: str, kinds: tuple[dict[str, object], ...], names: list[str]
+) -> None:
+    panels = FIGURES.get(kind)(_beside(tmp_path, *kinds)).axes
+    per_row = len(panels) // len(kinds)
+    assert [axes.get_title().removeprefix("median, ") for axes in panels[::per_row]] == names
+    for number, axes in enumerate(panels):
+        lines = [_ys(line) for line in axes.lines if line.get_color() != "0.6"]
+        assert [max(line) for line in lines] == [min(line) for line in lines] == [number // per_row + 1] * 3
+
+
+def test_slow_readers_are_called_by_their_name(tmp_path: Path) -> None:
+    run = _beside(tmp_path, *_IDLE)
+    scenario = {**run.manifest.scenario, "idle_mode": "slow-reader"}
+    run = replace(run, manifest=run.manifest.model_copy(update={"scenario": scenario}))
+    assert [each.name for each in beside(run, run.latest())] == ["no slow readers", "8,000 slow readers"]
 
 
 def test_repetitions_are_joined_through_their_mean(tmp_path: Path) -> None:
