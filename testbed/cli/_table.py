@@ -1,4 +1,4 @@
-"""A run as a table: one row a rate, one column a server, with a mark and a note for what is not valid."""
+"""A run as a table: one row a rate and what stood beside, one column a server, with a mark for what is not valid."""
 
 from __future__ import annotations
 
@@ -11,43 +11,65 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from testbed.analysis.shares import calls_in_order, shares_by_label
+from testbed.cli.status import describe_paths
 from testbed.model.claim import Finding
 from testbed.model.record import Record, Verdict
+from testbed.runtime.base import Paths
 from testbed.store.reading import Run
 
-_RATE_WIDTH, _SERVER_WIDTH = 40, 40
+_RATE_WIDTH, _SERVER_WIDTH = 60, 40
 """Columns of a table that goes to a file: enough that no heading is cut."""
 
 _MARKS = {Verdict.VALID: "", Verdict.SUSPECT: " ?", Verdict.CLIENT_LIMITED: " <", Verdict.INVALID: " !"}
 """Behind a number: suspect, client-limited (the server might do more), invalid."""
 
+_Row = tuple[float, bool, int]
+"""What the points of one row have in common: offered rate, access links or not, idle connections."""
+
 
 def print_run(run: Run) -> None:
-    """The table on stdout, then one line for each point that is not valid."""
+    """The table on stdout, the shares of CPU time where they were measured, then one line for each point that is not
+    valid, and one on how the frames went."""
     records = run.latest()
-    cells: dict[tuple[float, str], list[Record]] = defaultdict(list)
-    for record in records:
-        cells[record.offered_per_s, record.label].append(record)
-    table = Table(title=run.manifest.title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("offered/s", justify="right")
-    for label in run.manifest.labels:
-        table.add_column(f"{label}\nreplies/s", justify="right")
-        table.add_column("\nCPU µs/reply", justify="right")
-    for rate in sorted({record.offered_per_s for record in records}):
-        row = [f"{rate:,.0f}"]
-        for label in run.manifest.labels:
-            row += _cell(cells[rate, label])
-        table.add_row(*row)
-    wide = _RATE_WIDTH + _SERVER_WIDTH * len(run.manifest.labels)
-    console = Console(highlight=False, width=None if Console().is_terminal else wide)
-    console.print(table)
-    for record in sorted(records, key=lambda r: (r.offered_per_s, r.label, r.repetition)):
+    _print(_rates(run, records), len(run.manifest.labels))
+    if any(record.server.get("profile") for record in records):
+        click.echo()
+        _print(_shares(run), len(run.manifest.labels))
+    for record in sorted(records, key=lambda r: (*_row(r), r.label, r.repetition)):
         if record.verdict is not Verdict.VALID:
             click.echo(
                 f"{_MARKS[record.verdict].strip()} {record.point}: {record.verdict.value}: {'; '.join(record.reasons)}"
             )
-    if not run.manifest.paths.get("switched", True):
-        click.echo(f"note: measured without the fast path ({run.manifest.paths['reason'] or 'not asked for'})")
+    click.echo(f"fast path: {describe_paths(Paths(**run.manifest.paths))}")
+
+
+def _row(record: Record) -> _Row:
+    return record.offered_per_s, bool(record.access), record.idle_connections
+
+
+def _rates(run: Run, records: Sequence[Record]) -> Table:
+    cells: dict[tuple[_Row, str], list[Record]] = defaultdict(list)
+    for record in records:
+        cells[_row(record), record.label].append(record)
+    rows = sorted({_row(record) for record in records})
+    columns = [("idle", len({idle for _, _, idle in rows}) > 1), ("access links", len({row[1] for row in rows}) > 1)]
+    table = _table(run.manifest.title)
+    table.add_column("offered/s", justify="right")
+    for name, wanted in columns:
+        if wanted:
+            table.add_column(name, justify="right")
+    for label in run.manifest.labels:
+        table.add_column(f"{label}\nreplies/s", justify="right")
+        table.add_column("\nCPU µs/reply", justify="right")
+    for row in rows:
+        rate, access, idle = row
+        beside = [
+            text for text, (_, wanted) in zip((f"{idle:,}", "yes" if access else "–"), columns, strict=True) if wanted
+        ]
+        values = [value for label in run.manifest.labels for value in _cell(cells[row, label])]
+        table.add_row(f"{rate:,.0f}", *beside, *values)
+    return table
 
 
 def _cell(records: list[Record]) -> list[str]:
@@ -61,8 +83,31 @@ def _cell(records: list[Record]) -> list[str]:
     ]
 
 
+def _shares(run: Run) -> Table:
+    shares = shares_by_label(run)
+    table = _table("per cent of the server's CPU time, mean over its points")
+    table.add_column("")
+    for label in shares:
+        table.add_column(label, justify="right")
+    for call in calls_in_order(shares):
+        values = [own.get(call) for own in shares.values()]
+        table.add_row(call, *("–" if value is None else f"{value:.1f}" for value in values))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=None, pad_edge=False)
+
+
+def _print(table: Table, servers: int) -> None:
+    wide = _RATE_WIDTH + _SERVER_WIDTH * servers
+    Console(highlight=False, width=None if Console().is_terminal else wide).print(table)
+
+
 def print_run_json(run: Run, figures: list[str], findings: Sequence[Finding]) -> None:
-    """One JSON line: where the run is, its points without their raw lines, and what it says of the claims."""
+    """One JSON line: where the run is, how its frames went, its points without their raw lines, and what it says of
+    the claims."""
     points = [record.model_dump(mode="json", exclude={"raw"}) for record in run.latest()]
     claims = [finding.model_dump(mode="json") for finding in findings]
-    click.echo(json.dumps({"folder": str(run.folder), "figures": figures, "points": points, "claims": claims}))
+    data = {"folder": str(run.folder), "paths": run.manifest.paths, "figures": figures}
+    click.echo(json.dumps({**data, "points": points, "claims": claims}))
