@@ -1,4 +1,4 @@
-"""Show what a node has logged."""
+"""Show what the programs of a node wrote on stderr."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from testbed.engine.lab import Lab
 @_options.runtime
 @click.argument("node")
 def command(lab_name: str, runtime: str, node: str) -> None:
-    """Show what NODE has logged."""
+    """Show what programs wrote on stderr that testbed started in NODE."""
     click.echo(Lab.attach(lab_name, runtime).logs(node), nl=False)

@@ -187,7 +187,7 @@ class Lab:
         self.runtime.put_files(self.name, self._known(node), folder, files)
 
     def logs(self, node: str) -> str:
-        """What a node has logged."""
+        """What programs wrote on stderr in a node (``Runtime.logs``)."""
         return self.runtime.logs(self.name, self._known(node))
 
     def add(self, node: PlacedNode) -> None:

@@ -1,15 +1,9 @@
-"""What a lab that stands was made as, kept for later processes: one small file per lab, and a lock per lab.
-
-The files live in the user's runtime folder (or in TESTBED_STATE_DIR), which a restart of the machine empties, as it
-ends every lab.
-"""
+"""What a lab that stands was made as, kept for later processes: one small file per lab, and a lock per lab."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +12,13 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
-from testbed.errors import EnvironmentLack, RunError, UsageError
+from testbed.errors import RunError, UsageError
 from testbed.model.placed import PlacedTopology
 from testbed.model.value import Value
 from testbed.runtime.base import Paths
+from testbed.runtime.user_folder import user_folder
 
 _LOCK_TIMEOUT_S = 60.0
-_OVERRIDE = "TESTBED_STATE_DIR"
 
 
 class LabState(Value):
@@ -37,7 +31,7 @@ class LabState(Value):
 
 def save(state: LabState) -> None:
     """Write the state of a lab; a reader sees the old file or the new one."""
-    target = _folder() / f"{state.placed.lab}.json"
+    target = user_folder() / f"{state.placed.lab}.json"
     partial = target.with_suffix(f".{os.getpid()}")
     partial.write_text(state.model_dump_json(), encoding="utf-8")
     partial.replace(target)
@@ -45,7 +39,7 @@ def save(state: LabState) -> None:
 
 def load(lab: str) -> LabState | None:
     """The state of a lab, or None if this user brought up none of that name."""
-    path = _folder() / f"{lab}.json"
+    path = user_folder() / f"{lab}.json"
     try:
         return LabState.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -57,7 +51,7 @@ def load(lab: str) -> LabState | None:
 
 def forget(lab: str) -> None:
     """Remove the state of a lab; fine if there is none."""
-    (_folder() / f"{lab}.json").unlink(missing_ok=True)
+    (user_folder() / f"{lab}.json").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -67,7 +61,7 @@ def locked(lab: str) -> Iterator[None]:
     Raises UsageError when another process keeps it for a minute.
     """
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    path = _folder() / f"{lab}.lock"
+    path = user_folder() / f"{lab}.lock"
     while True:
         with path.open("w") as file:
             if _has_lock(file, path):
@@ -88,26 +82,3 @@ def _has_lock(file: TextIO, path: Path) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except (BlockingIOError, FileNotFoundError):
         return False
-
-
-def _folder() -> Path:
-    """The folder, private to the user: whoever may write there decides what ``testbed exec`` runs in."""
-    folder = _place()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        fix = f"set {_OVERRIDE} to a folder of yours"
-        raise EnvironmentLack(f"{folder} cannot be made: {error.strerror}", fix) from None
-    facts = folder.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
-        raise EnvironmentLack(f"{folder} is not a folder of this user alone", f"remove {folder}")
-    return folder
-
-
-def _place() -> Path:
-    override, session = os.environ.get(_OVERRIDE), os.environ.get("XDG_RUNTIME_DIR")
-    if override:
-        return Path(override)
-    if os.getuid() == 0 and Path("/run").is_dir():
-        return Path("/run/testbed-labs")  # the same for a login as root, sudo, su and a service
-    return Path(session) / "testbed" if session else Path(tempfile.gettempdir()) / f"testbed-{os.getuid()}"

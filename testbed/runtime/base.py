@@ -122,7 +122,7 @@ class Runtime(Protocol):
         ...
 
     def logs(self, lab: str, node: str) -> str:
-        """What the node itself has logged."""
+        """What programs that were started in the node wrote on stderr, each line after the program's title; its end."""
         ...
 
     def made(self, lab: str | None = None) -> Sequence[Made]:

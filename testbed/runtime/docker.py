@@ -23,13 +23,14 @@ from docker.types import IPAMConfig, IPAMPool, Ulimit
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link import switch
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
-from testbed.runtime import docker_paths
+from testbed.runtime import docker_paths, node_log
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.docker_cpu import CpuAccounts
 from testbed.runtime.docker_engine import connect, explained, faults
 from testbed.runtime.docker_images import ensure_image, image_tag, program_images
 from testbed.runtime.docker_process import DockerProcess, run_program
 from testbed.runtime.docker_seccomp import seccomp_option
+from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
 
 _LAB, _NODE, _NETWORK, _ROLE = "testbed.lab", "testbed.node", "testbed.network", "testbed.role"
@@ -118,6 +119,7 @@ class DockerRuntime:
             except APIError:
                 self._remove_container(made)
                 raise
+        node_log.begin(placed.lab, node.name)
         with self._lock:
             self._ids[placed.lab, node.name] = made
 
@@ -171,7 +173,8 @@ class DockerRuntime:
 
     def start(self, lab: str, node: str, command: Sequence[str]) -> Process:
         """See the contract. Raises RuntimeFault for a program that the node does not have."""
-        return DockerProcess(self._api, self._id(lab, node), f"{command[0]} on {node}", command)
+        title = f"{command[0]} on {node}"
+        return DockerProcess(self._api, self._id(lab, node), title, command, ProgramLog(lab, node, title))
 
     def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
         """See the contract. Through tar inside the container: the engine's own copy goes beneath a tmpfs, unseen."""
@@ -192,10 +195,8 @@ class DockerRuntime:
 
     def logs(self, lab: str, node: str) -> str:
         """See the contract."""
-        container = self._id(lab, node)
-        with faults(f"logs of {node}"):
-            text: bytes = self._api.logs(container)
-        return text.decode("utf-8", "replace")
+        self._id(lab, node)
+        return node_log.read(lab, node)
 
     def made(self, lab: str | None = None) -> Sequence[Made]:
         """See the contract."""
@@ -217,6 +218,7 @@ class DockerRuntime:
                     self._remove_container(entry["Id"])
             with self._lock:
                 self._ids.pop((lab, node), None)
+            node_log.forget(lab, node)
             return
         with faults(f"removing lab {lab!r}"):
             containers = self._api.containers(all=True, filters={"label": label})
@@ -229,6 +231,7 @@ class DockerRuntime:
             switch.remove_namespace(switch.switch_name(lab))
         with self._lock:
             self._ids = {key: value for key, value in self._ids.items() if key[0] != lab}
+        node_log.forget(lab)
 
     def _remove_container(self, container: str) -> None:
         """Remove it, or wait until whoever is removing it already has done so."""
@@ -307,10 +310,10 @@ class DockerRuntime:
     def _pid(self, lab: str, node: str) -> int:
         container = self._id(lab, node)
         with faults(f"node {node!r}"):
-            pid = int(self._api.inspect_container(container)["State"]["Pid"])
-        if pid == 0:
-            raise RuntimeFault(f"node {node!r} of lab {lab!r} is not running: {self.logs(lab, node)[-200:]}")
-        return pid
+            state = self._api.inspect_container(container)["State"]
+        if state["Pid"] == 0:
+            raise RuntimeFault(f"node {node!r} of lab {lab!r} is not running: {state['Status']} {state['Error']}")
+        return int(state["Pid"])
 
     def _cannot_enter(self, placed: PlacedTopology) -> str:
         """Why the nodes' namespaces cannot be entered from here; "" if they can."""

@@ -11,6 +11,7 @@ import docker
 from testbed.errors import ProgramError, RuntimeFault
 from testbed.runtime.base import Completed
 from testbed.runtime.docker_exec import Exec
+from testbed.runtime.node_log import ProgramLog
 
 _STDERR_KEPT = 64 * 1024
 _END_TIMEOUT_S = 10.0
@@ -49,7 +50,10 @@ def run_program(
 class DockerProcess:
     """See ``testbed.runtime.base.Process`` for the contract."""
 
-    def __init__(self, api: docker.APIClient, container: str, title: str, command: Sequence[str]) -> None:
+    def __init__(
+        self, api: docker.APIClient, container: str, title: str, command: Sequence[str], log: ProgramLog
+    ) -> None:
+        self._log = log
         self._exec = Exec(api, container, title, command, stdin=True)
         self._news = threading.Condition()
         self._lines: list[str] = []
@@ -106,7 +110,10 @@ class DockerProcess:
                     else:
                         self._stderr = (self._stderr + payload)[-_STDERR_KEPT:]
                     self._news.notify_all()
+                if stream != 1:
+                    self._log.take(payload)
         finally:
+            self._log.end()
             status = self._last_status()
             with self._news:
                 self._status = status

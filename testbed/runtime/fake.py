@@ -42,6 +42,7 @@ Script = Callable[[Call], Iterator[str]]
 class _Node:
     placed: PlacedNode
     files: dict[str, bytes] = field(default_factory=dict)
+    started: list[Call] = field(default_factory=list)
     cpu_time_ns: int = 0
 
 
@@ -183,7 +184,9 @@ class FakeRuntime:
         self._node(lab, node)
         if command[0] not in self.programs:
             raise RuntimeFault(f"{command[0]}: not found on {node}")
-        return FakeProcess(self.programs[command[0]], Call(lab, node, tuple(command)))
+        call = Call(lab, node, tuple(command))
+        self._node(lab, node).started.append(call)
+        return FakeProcess(self.programs[command[0]], call)
 
     def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Keep them; ``files`` reads them back."""
@@ -202,9 +205,11 @@ class FakeRuntime:
         return entry.cpu_time_ns
 
     def logs(self, lab: str, node: str) -> str:
-        """One line."""
-        self._node(lab, node)
-        return f"{node} is idle\n"
+        """What the scripts of started programs have put on their stderr."""
+        started = self._node(lab, node).started
+        return "".join(
+            f"{call.command[0]} on {node}: {line}\n" for call in started for line in call.stderr.splitlines()
+        )
 
     def made(self, lab: str | None = None) -> Sequence[Made]:
         """Networks, then nodes."""

@@ -22,19 +22,18 @@ from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
 from testbed.link.steering import steer
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_numbers
-from testbed.runtime import control_groups, netns_groups, netns_holder, netns_state, netns_wiring
+from testbed.runtime import control_groups, netns_groups, netns_holder, netns_state, netns_wiring, node_log
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
 from testbed.runtime.netns_programs import programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
+from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
 
 _TOOL_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 10.0
 _LATE_S = 1.0
 """How long a killed maker's last tool is waited for."""
-
-_LOG_SHOWN = 256 * 1024
 
 
 class NetnsRuntime:
@@ -119,10 +118,10 @@ class NetnsRuntime:
         netns_state.save(record.model_copy(update={"groups": groups}))
         if sharing is None:
             netns_wiring.add_namespace(groups[0], namespace)
-        root, (hosts, log) = netns_state.root_folder(lab, node.name), netns_state.node_files(lab, node.name)
+        root, hosts = netns_state.root_folder(lab, node.name), netns_state.hosts_file(lab, node.name)
         root.mkdir()
         hosts.write_text(_hosts(placed, node), encoding="utf-8")
-        log.touch()
+        node_log.begin(lab, node.name)
         holder = netns_holder.start_holder(node, namespace, groups, root, programs, hosts)
         netns_state.save(record.model_copy(update={"groups": groups, "holder": holder}))
         if sharing is None:
@@ -186,10 +185,8 @@ class NetnsRuntime:
         assert record.holder is not None
         if not _has_program(record.holder[0], record.placed, command[0]):
             raise RuntimeFault(f"{command[0]}: not found on {node} (programs of the project: make -C images)")
-        _, log = netns_state.node_files(lab, node)
-        return NetnsProcess(
-            f"{command[0]} on {node}", self._entering(record, command), netns_holder.environment(record.placed), log
-        )
+        title, environment = f"{command[0]} on {node}", netns_holder.environment(record.placed)
+        return NetnsProcess(title, self._entering(record, command), environment, ProgramLog(lab, node, title))
 
     def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Unpacked by tar inside the node: a link in there leads nowhere out here."""
@@ -209,10 +206,9 @@ class NetnsRuntime:
         return control_groups.cpu_time_ns(self._node(lab, node).groups[0])
 
     def logs(self, lab: str, node: str) -> str:
-        """What the node's programs wrote on stderr."""
+        """See the contract."""
         netns_state.node(lab, node)
-        _, log = netns_state.node_files(lab, node)
-        return log.read_bytes()[-_LOG_SHOWN:].decode("utf-8", "replace")
+        return node_log.read(lab, node)
 
     def made(self, lab: str | None = None) -> Sequence[Made]:
         """Networks, then nodes, as recorded; a node whose holder has gone is "exited"."""
@@ -247,6 +243,7 @@ class NetnsRuntime:
         if begun:
             self._remove_late(lab)
         netns_state.forget(lab, node)
+        node_log.forget(lab, node)
 
     def _remove_late(self, lab: str) -> None:
         """What a killed maker's last tool makes after all: it may join the lab's group after that was emptied."""

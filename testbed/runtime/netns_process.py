@@ -15,12 +15,10 @@ from pathlib import Path
 import psutil
 
 from testbed.errors import ProgramError
+from testbed.runtime.node_log import ProgramLog
 from testbed.runtime.priority import raise_priority
 
 _STDERR_KEPT = 64 * 1024
-_LOG_KEPT = 512 * 1024
-"""Bytes of a node's log before its older half is thrown away."""
-
 _FORK_TIMEOUT_S = 5.0
 _SIGNAL_STATUS = 128
 """What a shell, and a container engine, add to the number of the signal that ended a program."""
@@ -32,7 +30,7 @@ class NetnsProcess:
     ``command`` is the whole command line that enters the node; what it starts there is its only child.
     """
 
-    def __init__(self, title: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, title: str, command: Sequence[str], environment: Mapping[str, str], log: ProgramLog) -> None:
         self._title = title
         self._log = log
         self._entered = subprocess.Popen(
@@ -133,14 +131,11 @@ class NetnsProcess:
     def _read_stderr(self) -> None:
         pipe = self._entered.stderr
         assert isinstance(pipe, io.BufferedReader)
-        begun = b""
         while chunk := pipe.read1(_STDERR_KEPT):
             with self._news:
                 self._stderr = (self._stderr + chunk)[-_STDERR_KEPT:]
-            *lines, begun = (begun + chunk).split(b"\n")
-            append_log(self._log, self._title, lines)
-        if begun:
-            append_log(self._log, self._title, [begun])
+            self._log.take(chunk)
+        self._log.end()
 
 
 def _children(number: int) -> list[int]:
@@ -158,16 +153,3 @@ def _children(number: int) -> list[int]:
 def exit_status(returned: int) -> int:
     """A status as a shell says it: 137 for a program ended by SIGKILL."""
     return returned if returned >= 0 else _SIGNAL_STATUS - returned
-
-
-_log_lock = threading.Lock()
-
-
-def append_log(path: Path, title: str, lines: Sequence[bytes]) -> None:
-    """Add to a node's log, of which at most so much is kept. A lab that is gone has no log any more."""
-    text = "".join(f"{title}: {line.decode('utf-8', 'replace')}\n" for line in lines)
-    with _log_lock, contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size > _LOG_KEPT:
-            path.write_bytes(path.read_bytes()[-_LOG_KEPT // 2 :])
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)

@@ -128,8 +128,7 @@ def forget(lab: str, node: str | None = None) -> None:
             shutil.rmtree(folder)
         return
     (folder / f"{_STEM}node-{node}.json").unlink(missing_ok=True)
-    for path in node_files(lab, node):
-        path.unlink(missing_ok=True)
+    hosts_file(lab, node).unlink(missing_ok=True)
     if root_folder(lab, node).exists():
         root_folder(lab, node).rmdir()
 
@@ -139,9 +138,9 @@ def root_folder(lab: str, node: str) -> Path:
     return FOLDER / lab / f"{node}.root"
 
 
-def node_files(lab: str, node: str) -> tuple[Path, Path]:
-    """A node's /etc/hosts and its log."""
-    return FOLDER / lab / f"{node}.hosts", FOLDER / lab / f"{node}.log"
+def hosts_file(lab: str, node: str) -> Path:
+    """A node's /etc/hosts."""
+    return FOLDER / lab / f"{node}.hosts"
 
 
 def _path(record: NetworkRecord | NodeRecord) -> Path:

@@ -277,5 +277,18 @@ def _clock_ticks() -> int:
     return round(os.times().elapsed * TICKS_PER_S)
 
 
-def test_logs_are_text(real: Runtime, lab: PlacedTopology) -> None:
-    assert isinstance(real.logs(LAB, "server"), str)
+def test_what_programs_write_on_stderr_is_logged(real: Runtime, lab: PlacedTopology) -> None:
+    """Of those that are started, and while they run. What a command says that is run to its end is the caller's."""
+    process = real.start(LAB, "beside", ["sh", "-c", "echo printed; echo one >&2; printf two >&2; read line"])
+    assert next_lines(process, 1) == ["printed"]
+    deadline = time.monotonic() + 10
+    while "one" not in real.logs(LAB, "beside") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert real.logs(LAB, "beside") == "sh on beside: one\n"
+    process.tell("go on")
+    assert process.wait(10) == 0
+    real.run(LAB, "beside", ["sh", "-c", "echo three >&2"])
+    while "two" not in real.logs(LAB, "beside") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert real.logs(LAB, "beside") == "sh on beside: one\nsh on beside: two\n"
+    assert real.logs(LAB, "client0") == ""

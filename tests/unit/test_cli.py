@@ -139,8 +139,7 @@ def test_a_colliding_subnet_is_told_with_what_has_it(
     assert world.made() == []
 
 
-@pytest.mark.usefixtures("world")
-def test_a_lab_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lab_by_hand(world: FakeRuntime, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["up", "--runtime", "fake", "--lab", "a"]) == 0
     shown = capsys.readouterr()
     assert "client8" in shown.out
@@ -151,7 +150,10 @@ def test_a_lab_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--lab", "a"]) == 0
     assert "server" in capsys.readouterr().out
     assert main(["logs", "--lab", "a", "client1"]) == 0
-    assert capsys.readouterr().out == "client1 is idle\n"
+    assert capsys.readouterr().out == ""
+    assert world.start("a", "client1", ["speak"]).wait(1.0) == 7
+    assert main(["logs", "--lab", "a", "client1"]) == 0
+    assert capsys.readouterr().out == "speak on client1: not well\n"
     assert main(["down", "--runtime", "fake", "--lab", "a"]) == 0
     assert capsys.readouterr().out == "lab a is down\n"
     assert main(["down", "--runtime", "fake", "--lab", "a"]) == 0

@@ -101,7 +101,8 @@ class Engine:
 
 
 @pytest.fixture(params=list(ANSWERS))
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
+    monkeypatch.setenv("TESTBED_STATE_DIR", str(tmp_path / "testbed"))
     engine = Engine(ANSWERS[request.param])
     monkeypatch.setattr(docker_runtime, "connect", lambda: SimpleNamespace(api=engine))
     monkeypatch.setattr(docker_runtime, "host_routes", dict)
