@@ -35,7 +35,6 @@ class Node(Value):
     role: Role = "other"
     image: str
     build: str | None = None
-    command: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     cap_add: tuple[str, ...] = ()
@@ -54,7 +53,6 @@ class Node(Value):
 class Topology(Value):
     """Networks and nodes. Names are unique; every network that a node names exists."""
 
-    name: str = Field(default="testbed", pattern=NODE_NAME)
     networks: tuple[Network, ...]
     nodes: tuple[Node, ...]
 

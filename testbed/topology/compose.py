@@ -6,7 +6,6 @@ world. Other ``x-…`` keys at the top are the user's own (places for anchors) a
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Hashable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -40,14 +39,11 @@ def _mapping(value: Any) -> Any:
     return pairs
 
 
-def _words(value: Any) -> Any:
-    """A command line as words."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"cannot be split into words: {error}") from None
+def _idle(value: Any) -> Any:
+    """What a node runs of itself: nothing, which plain compose needs a command for."""
+    if value not in (_IDLE, _IDLE.split()):
+        raise ValueError(f"only {_IDLE!r}, not {value!r}: programs are started in a node that stands")
+    return value
 
 
 def _network_names(value: Any) -> Any:
@@ -71,13 +67,22 @@ def _seccomp(value: Any) -> Any:
     return str(value[0]).removeprefix("seccomp=")
 
 
+def _one_limit(value: Any) -> Any:
+    """Compose's pair of limits as the one that both must be."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"soft", "hard"} or value["soft"] != value["hard"]:
+        raise ValueError(f"one number, or soft and hard alike, not {value!r}")
+    return value["hard"]
+
+
 def _empty(value: Any) -> Any:
     return {} if value is None else value
 
 
+_IDLE = "sleep infinity"
 Text = Annotated[str, BeforeValidator(_scalar)]
 Mapping = Annotated[dict[str, Text], BeforeValidator(_mapping)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
 
 
 class _Build(Value):
@@ -87,13 +92,8 @@ class _Build(Value):
     dockerfile: str = Field(pattern=r"^[a-z0-9_-]+/Dockerfile$")
 
 
-class _FileLimit(Value):
-    soft: int
-    hard: int
-
-
 class _Limits(Value):
-    nofile: int | _FileLimit | None = None
+    nofile: Annotated[int | None, BeforeValidator(_one_limit)] = None
 
 
 class _ServiceExtension(Value):
@@ -105,7 +105,7 @@ class _ServiceExtension(Value):
 class _Service(Value):
     image: str
     build: _Build | None = None
-    command: Words = ()
+    command: Annotated[Any, BeforeValidator(_idle)] = None
     networks: Annotated[tuple[str, ...], BeforeValidator(_network_names)] = ()
     network_mode: str | None = Field(default=None, pattern=r"^service:.+$")
     environment: Mapping = {}
@@ -121,13 +121,11 @@ class _Service(Value):
 
     def node(self, name: str) -> dict[str, Any]:
         """The fields of a Node, still to be checked."""
-        nofile = self.ulimits.nofile
         return {
             "name": name,
             "role": self.extension.role,
             "image": self.image,
             "build": PurePosixPath(self.build.dockerfile).parent.as_posix() if self.build else None,
-            "command": self.command,
             "networks": self.networks,
             "environment": self.environment,
             "cap_add": self.cap_add,
@@ -136,7 +134,7 @@ class _Service(Value):
             "tmpfs": self.tmpfs,
             "read_only": self.read_only,
             "cpuset": self.cpuset,
-            "nofile": nofile.hard if isinstance(nofile, _FileLimit) else nofile,
+            "nofile": self.ulimits.nofile,
             "emulated_prefix_length": self.extension.emulated_prefix_length,
             "shares_network_of": self.network_mode.removeprefix("service:") if self.network_mode else None,
             "seccomp": self.security_opt,
@@ -156,15 +154,10 @@ class _NetworkEntry(Value):
     ipam: _AddressManagement = _AddressManagement()
 
 
-class _Extension(Value):
-    name: str = "testbed"
-
-
 class _File(Value):
     version: Text | None = None
     services: dict[str, _Service] = Field(min_length=1)
     networks: dict[str, Annotated[_NetworkEntry, BeforeValidator(_empty)]] = Field(min_length=1)
-    extension: _Extension = Field(default=_Extension(), alias="x-testbed")
 
 
 class _Loader(yaml.SafeLoader):
@@ -209,7 +202,7 @@ def parse_compose(text: str, where: str) -> Topology:
         file = _File.model_validate(own)
         nodes = [_node(where, name, service) for name, service in file.services.items()]
         networks = [_network(where, name, entry) for name, entry in file.networks.items()]
-        return Topology.model_validate({"name": file.extension.name, "networks": networks, "nodes": nodes})
+        return Topology.model_validate({"networks": networks, "nodes": nodes})
     except ValidationError as error:
         raise InputError(*first_problem(where, error)) from None
 

@@ -131,7 +131,7 @@ def pair_of_namespaces(build: Path = BUILD) -> Iterator[Pair]:
 def pair_of_nodes(lab_name: str, runtime: Runtime) -> Iterator[Pair]:
     """The same as two nodes of a lab: whatever a test does to a link happens in their sidecars."""
     nodes = tuple(
-        Node(name=name, role=role, image=BASE_IMAGE, command=("sleep", "infinity"), networks=("net0",))
+        Node(name=name, role=role, image=BASE_IMAGE, networks=("net0",))
         for name, role in (("near", "server"), ("far", "client"))
     )
     with Lab(Topology(networks=(Network(name="net0"),), nodes=nodes), name=lab_name, runtime=runtime) as lab:

@@ -67,12 +67,11 @@ def test_every_supported_key_arrives() -> None:
     text = """\
     version: "2.4"
     x-mine: anything at all, $HOME too
-    x-testbed: {name: mine}
     services:
       a:
         image: own
         build: {context: ./images, dockerfile: peers/Dockerfile}
-        command: sh -c 'echo "two words"'
+        command: sleep infinity
         networks: {lan: , wan: {}}
         environment: [A=1, B=x=y]
         cap_add: [NET_RAW]
@@ -81,29 +80,27 @@ def test_every_supported_key_arrives() -> None:
         tmpfs: /tmp
         read_only: true
         cpuset: 1
-        ulimits: {nofile: {soft: 100, hard: 200}}
+        ulimits: {nofile: {soft: 200, hard: 200}}
         security_opt: [seccomp=own.json]
         x-testbed: {role: server, emulated_prefix_length: 20}
       b:
         image: own
         network_mode: service:a
-        command: [sleep, 5]
+        command: [sleep, infinity]
     networks:
       lan: {driver: bridge, ipam: {config: [{subnet: 10.9.0.0/24}]}}
       wan: {}
     """
     world = parse_compose(textwrap.dedent(text), "f")
     first, second = world.nodes
-    assert world.name == "mine"
     assert (first.image, first.build, first.role) == ("own", "peers", "server")
-    assert first.command == ("sh", "-c", 'echo "two words"')
     assert first.networks == ("lan", "wan")
     assert first.environment == {"A": "1", "B": "x=y"}
     assert first.sysctls == {"net.core.somaxconn": "4096"}
     assert (first.cap_add, first.cap_drop, first.tmpfs) == (("NET_RAW",), ("ALL",), ("/tmp",))
     assert (first.read_only, first.cpuset, first.nofile, first.emulated_prefix_length) == (True, "1", 200, 20)
     assert (first.seccomp, second.seccomp) == ("own.json", None)
-    assert (second.shares_network_of, second.networks, second.command) == ("a", (), ("sleep", "5"))
+    assert (second.shares_network_of, second.networks) == ("a", ())
     assert [network.subnet for network in world.networks] == ["10.9.0.0/24", None]
 
 
@@ -127,7 +124,9 @@ def test_a_merge_may_override_what_it_merges() -> None:
         (with_service("security_opt: [apparmor=mine]"), "services.web.security_opt: one entry, seccomp=FILE"),
         (with_service("security_opt: seccomp=a"), "services.web.security_opt: one entry, seccomp=FILE"),
         (with_service("network_mode: host"), "services.web.network_mode: "),
-        (with_service('command: "echo \'open"'), "services.web.command: cannot be split into words"),
+        (with_service("command: nginx"), "services.web.command: only 'sleep infinity', not 'nginx'"),
+        (with_service("ulimits: {nofile: {soft: 9, hard: 99}}"), "ulimits.nofile: one number, or soft and hard alike"),
+        ("x-testbed: {name: mine}\n" + SMALL, "compose.yaml: x-testbed: unknown or unsupported key"),
         (with_service("environment: [A]"), "services.web.environment: each item is KEY=VALUE"),
         (with_service("environment: {A: '${HOME}'}"), "services.web.environment.A: variables are not supported"),
         (SMALL.replace("[lan]", "[wan]"), "node 'web' is on network 'wan', which is not declared"),
