@@ -6,6 +6,8 @@
  *         /image.gif                an indented one belongs to the same burst
  *     /form method=POST contents='a=1&b=2'
  *                                   an empty line ends the session
+ *
+ * testbed/workload/trace.py reads and writes the same; one table of traces holds both to it (tests/traces.py).
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -74,7 +76,8 @@ static void parse_think(struct trace *trace, const char *text)
 {
     char *end;
     double seconds = strtod(text, &end);
-    if (!isdigit((unsigned char)*text) || *end || !isfinite(seconds) || seconds > 86400)
+    bool decimal = isdigit((unsigned char)*text) && !text[strspn(text, "0123456789.eE+-")];
+    if (!decimal || *end || !isfinite(seconds) || seconds > 86400)
         fail_at(trace, "think='%s' is not allowed: seconds from 0 to 86400", text);
     trace->think_ns = (uint64_t)(seconds * 1e9 + 0.5);
 }
@@ -124,20 +127,40 @@ static struct batch *place(struct trace *trace, bool indented)
     return trace->batch;
 }
 
+/* Ends the URI where a blank follows; returns what comes after it. Quotes are part of it, as they are for httperf. */
+static char *cut_uri(char *uri)
+{
+    char *end = uri + strcspn(uri, " \t");
+    if (!*end)
+        return end;
+    *end = '\0';
+    return end + 1;
+}
+
+static bool is_printable(const char *uri)
+{
+    for (; *uri; uri++) {
+        if (iscntrl((unsigned char)*uri))
+            return false;
+    }
+    return true;
+}
+
 static void read_line(struct trace *trace, char *line)
 {
     bool indented = isblank((unsigned char)*line);
     size_t length;
-    if (line[strspn(line, " \t")] == '#')
+    char *uri = line + strspn(line, " \t");
+    if (*uri == '#')
         return;
-    char *uri = next_word(trace, &line, &length);
-    if (!uri) {
+    if (!*uri) {
         trace->session = NULL;
         trace->batch = NULL;
         trace->think_ns = 0;
         return;
     }
-    if (*uri != '/' || strpbrk(uri, " \t\r\n"))
+    line = cut_uri(uri);
+    if (*uri != '/' || !is_printable(uri))
         fail_at(trace, "'%s' is no URI: a path beginning with / is expected", uri);
     struct request request = {.method = "GET", .uri = uri, .host = trace->host};
     struct batch *batch = place(trace, indented);

@@ -8,7 +8,7 @@ import click
 
 from testbed.errors import InputError, UsageError
 from testbed.workload.specweb99 import SpecWeb99
-from testbed.workload.trace import format_trace, mean_requests, parse_trace
+from testbed.workload.trace import format_trace, mean_requests, read_trace
 
 
 @click.group("trace")
@@ -41,11 +41,7 @@ def write(file: Path, directories: int, sessions: int, seed: int, client: int, f
 def check(files: tuple[Path, ...]) -> None:
     """Check each FILE; the first broken line is named with what is allowed."""
     for file in files:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(str(file), f"cannot be read: {error}") from None
-        sessions = parse_trace(text, str(file))
+        sessions = read_trace(file)
         bursts = sum(len(session) for session in sessions)
         click.echo(
             f"{file}: {len(sessions)} sessions, {bursts} bursts, {mean_requests(sessions):.2f} requests a session"

@@ -31,3 +31,8 @@ class Workload(Value):
     def requests_per_connection(self) -> float:
         """Mean requests in a connection: a request rate divided by it is the rate of connections."""
         return 1.0
+
+    @property
+    def beyond_get(self) -> tuple[str, ...]:
+        """What its requests ask of a server beyond GET and HEAD without a body, e.g. "POST". Nothing by default."""
+        return ()

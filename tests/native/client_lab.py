@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,17 @@ def build(program: str, *, sanitize: bool = True) -> Path:
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return IMAGES / folder / program
+
+
+def compiled(sources: Sequence[Path], binary: Path) -> Path:
+    """Builds a program of the client's parts for a test, under the sanitizers."""
+    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", *INCLUDES]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["cc", *flags, *map(str, sources), "-lm", "-o", str(binary)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if built.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{built.stderr}")
+    return binary
 
 
 @functools.cache

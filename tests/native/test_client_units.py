@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.native.client_lab import ENGINE_SOURCES, IMAGES, INCLUDES
+from tests.native.client_lab import ENGINE_SOURCES, IMAGES, compiled
 
 
 def test_units(tmp_path: Path) -> None:
@@ -17,13 +17,7 @@ def test_links(tmp_path: Path) -> None:
 
 
 def built_and_run(tmp_path: Path, main: str, more: list[Path]) -> str:
-    sources = [Path(__file__).with_name(main), *ENGINE_SOURCES, *more]
-    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", *INCLUDES]
-    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    binary = str(tmp_path / "units")
-    command = ["cc", *flags, *map(str, sources), "-lm", "-o", binary]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
+    binary = compiled([Path(__file__).with_name(main), *ENGINE_SOURCES, *more], tmp_path / "units")
     done = subprocess.run([binary], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -67,32 +67,6 @@ def test_idleconn_refuses(flags: tuple[str, ...], says: str) -> None:
     assert says in complaint("idleconn", *flags)
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "says"),
-    [
-        ("", 0, "without a session"),
-        ("# only words\n\n", 2, "without a session"),
-        ("/a\n  /b think=x\n", 2, "think='x' is not allowed"),
-        ("/a think=-1\n", 1, "think='-1' is not allowed"),
-        ("/a\n\n/b colour=red\n", 3, "unknown option 'colour=red': allowed are think= method= contents="),
-        ("/a b\n", 1, "unknown option 'b'"),
-        ("  /a\n", 1, "an indented URI without a burst"),
-        ("/a\n\n  /b\n", 3, "an indented URI without a burst"),
-        ("a.html\n", 1, "'a.html' is no URI"),
-        ("/a method=BREW\n", 1, "method='BREW' is not one of"),
-        ("/a contents='x\n", 1, "a quote that does not end"),
-        ("/a contents='\\x'\n", 1, "unknown escape '\\x'"),
-        ("/a\n/b\0c\n", 2, "a zero byte"),
-    ],
-)
-def test_broken_traces_are_named_by_file_and_line(tmp_path: Path, text: str, line: int, says: str) -> None:
-    trace = tmp_path / "trace"
-    trace.write_bytes(text.encode())
-    message = complaint("loadgen", *TARGET, "--rate", "1", "--sessions", str(trace))
-    assert f"{trace}:{line}: " in message
-    assert says in message
-
-
 def test_trace_that_is_not_there(tmp_path: Path) -> None:
     message = complaint("loadgen", *TARGET, "--rate", "1", "--sessions", str(tmp_path / "none"))
     assert "No such file" in message

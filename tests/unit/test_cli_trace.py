@@ -34,7 +34,7 @@ def test_a_file_is_not_overwritten_unasked(tmp_path: Path, capsys: pytest.Captur
         (["write", "x", "--directories", "9999"], "directories: Input should be less than or equal to 209"),
         (["write", "nowhere/x"], "nowhere/x: cannot be written"),
         (["check", "none"], "none: cannot be read"),
-        (["check", "broken"], "broken:2: unknown option 'colour=1'"),
+        (["check", "broken"], "broken:2: unknown option 'colour=1': allowed are think= method= contents="),
     ],
 )
 def test_bad_input_is_one_line(

@@ -19,6 +19,7 @@ from testbed.model.claim import Outcome, compared
 from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
 from testbed.workload.specweb99 import SpecWeb99
+from testbed.workload.trace import Trace
 from tests.unit.records import SCENARIO
 from tests.unit.scripted_world import World
 
@@ -190,6 +191,12 @@ def test_a_file_set_larger_than_the_memory_for_it_is_refused_with_both_sizes(
     with pytest.raises(UsageError, match=said):
         run(scenario(workload=SpecWeb99(directories=1)), lab, results=tmp_path)
     assert list((tmp_path / "example").iterdir()) == []
+
+
+def test_requests_that_the_userver_does_not_answer_are_refused(world: World, lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("/a method=POST contents=x\n")
+    with pytest.raises(UsageError, match="trace log sends POST, contents=: the µserver answers GET and HEAD alone"):
+        run(scenario(workload=Trace(path=tmp_path / "log", folder=tmp_path)), lab, results=tmp_path / "results")
 
 
 def test_a_broken_world_is_given_up_on(world: World, lab: Lab, tmp_path: Path) -> None:

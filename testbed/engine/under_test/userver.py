@@ -56,7 +56,11 @@ class UserverKind:
         return refused
 
     def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
-        """Put the workload's documents into the server node."""
+        """Put the workload's documents into the server node. Raises UsageError for requests that it does not answer."""
+        if beyond := scenario.workload.beyond_get:
+            raise UsageError(
+                f"{scenario.workload.name} sends {', '.join(beyond)}: the µserver answers GET and HEAD alone"
+            )
         documents = scenario.documents()
         self._file_sets[lab.name] = place_documents(lab, lab.server.name, DOCUMENT_ROOT, documents)
 
