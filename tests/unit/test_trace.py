@@ -68,7 +68,7 @@ def test_a_trace_file_as_a_workload(tmp_path: Path) -> None:
     first, second = (workload.client_files(client, 2, 1)["sessions.wsesslog"] for client in (0, 1))
     assert first != second
     assert set(parse_trace(first.decode(), "a")) == set(parse_trace(second.decode(), "b"))
-    assert workload.beyond_get == ()
+    assert not workload.beyond_get
     (tmp_path / "log").write_text("/a method=PUT\n/b method=HEAD\n/c method=POST contents=x\n")
     assert workload.beyond_get == ("POST", "PUT", "contents=")
     with pytest.raises(InputError, match="no such folder"):
