@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
+from statistics import median
 
+from testbed.analysis.basis import Behind, basis
+from testbed.analysis.comparable import check_poolable, elsewhere, partners
 from testbed.analysis.quantities import field_of, value_of
 from testbed.analysis.statistics import CONFIDENCE, Interval, mean_interval, ratio_interval
 from testbed.model.claim import At, Claim, Finding, Outcome, Subject, claims_of
@@ -13,9 +18,6 @@ from testbed.store.reading import Run, find_runs, read_run
 
 OVERLOAD_SHARE = 0.95
 """A server that answers less than this share of what is offered is past its capacity."""
-
-_SAME_HOST = ("cpu_model", "cpus", "kernel")
-"""Facts of the manifest in which two runs must agree to be compared."""
 
 _Key = tuple[float, int, int]
 """What pairs two points: offered rate, repetition, and the rank of the idle population among the subject's own at that
@@ -36,8 +38,8 @@ def saved_claims(run: Run) -> tuple[Claim, ...]:
 def judge_claims(run: Run, claims: Sequence[Claim] | None = None, others: Sequence[Run] = ()) -> tuple[Finding, ...]:
     """One finding a claim: the run's own claims, or the given ones.
 
-    Where a claim names another scenario, its run is looked for in ``others``, then beside the run (the newest).
-    Raises InputError when a run that is needed cannot be read.
+    Where a claim names another scenario, its run is looked for in ``others``, then beside the run: of those on the same
+    machine and paths the nearest in time. Raises InputError when a run that is needed cannot be read.
     """
     return judge_pooled([run], claims, others)
 
@@ -47,32 +49,54 @@ def judge_pooled(
 ) -> tuple[Finding, ...]:
     """Like ``judge_claims`` for several runs of one scenario together; the claims are the last run's own by default.
 
-    Points are paired within each run alone: what differs between runs stands on both sides of every ratio.
+    Points are paired within each run alone: what differs between runs stands on both sides of every ratio. Of another
+    scenario each run has a run of its own. Raises UsageError when the runs did not measure the same.
     """
+    check_poolable(runs)
     chosen = saved_claims(runs[-1]) if claims is None else claims
     named = {subject.scenario for claim in chosen for subject in claim.subjects if subject.scenario is not None}
-    known = {other.manifest.name: other for other in others}
-    beside = {name: known.get(name) or _newest_beside(runs[-1], name) for name in named}
-    return tuple(_judged(claim, runs, beside) for claim in chosen)
+    beside = {}
+    for name in named:
+        given = [other for other in others if other.manifest.name == name]
+        beside[name] = partners(runs, given or _beside(runs[-1], name))
+    worlds = [_World(run, {name: found[index] for name, found in beside.items()}) for index, run in enumerate(runs)]
+    return tuple(_judged(claim, worlds) for claim in chosen)
 
 
-def _newest_beside(run: Run, scenario: str) -> Run | None:
-    folders = find_runs(run.folder.resolve().parents[1], scenario)
-    return read_run(folders[-1]) if folders else None
+@dataclass(frozen=True)
+class _World:
+    """A run with its runs of other scenarios, None where one is missing."""
+
+    run: Run
+    others: Mapping[str, Run | None]
 
 
-def _judged(claim: Claim, runs: Sequence[Run], beside: Mapping[str, Run | None]) -> Finding:
+def _beside(run: Run, scenario: str) -> list[Run]:
+    """The runs of a scenario beside a run, the newest first."""
+    return [read_run(folder) for folder in reversed(find_runs(run.folder.resolve().parents[1], scenario))]
+
+
+def _judged(claim: Claim, worlds: Sequence[_World]) -> Finding:
+    sides_of_runs: list[list[_Points]] = []
+    why = ""
+    for world in worlds:
+        try:
+            sides_of_runs.append(_sides(claim, world))
+        except _Undecidable as undecidable:
+            why = why or str(undecidable)
+    behind = _behind(sides_of_runs)
     effects: list[float] = []
     keys: list[_Key] = []
-    why = ""
-    for run in runs:
+    counted = 0
+    for sides in sides_of_runs:
         try:
-            found = _effects(claim, [_points(subject, run, beside) for subject in claim.subjects])
+            found = _effects(claim, sides, behind)
         except _Undecidable as undecidable:
             why = why or str(undecidable)
             continue
         keys += found
         effects += found.values()
+        counted += 1
     if not effects:
         return Finding(claim=claim, outcome=Outcome.CANNOT_TELL, confidence=CONFIDENCE, reason=why)
     interval = ratio_interval(effects) if claim.under else mean_interval(effects)
@@ -89,22 +113,9 @@ def _judged(claim: Claim, runs: Sequence[Run], beside: Mapping[str, Run | None])
         low=interval.low if len(effects) > 1 else None,
         high=interval.high if len(effects) > 1 else None,
         confidence=CONFIDENCE,
-        basis=_basis(claim, keys, len(runs), beside),
+        basis=basis(claim, keys, behind, counted, len(worlds)),
         reason=reason,
     )
-
-
-def _basis(claim: Claim, keys: Sequence[_Key], runs: int, beside: Mapping[str, Run | None]) -> str:
-    text = _counted(claim, keys)
-    if runs > 1:
-        text += f", {runs} runs"
-    if any(_names(claim, name) for name in beside):
-        text += " of each scenario, without the drift between their runs"
-    return text
-
-
-def _names(claim: Claim, scenario: str) -> bool:
-    return any(subject.scenario == scenario for subject in claim.subjects)
 
 
 def _outcome(claim: Claim, interval: Interval) -> Outcome:
@@ -117,14 +128,19 @@ def _outcome(claim: Claim, interval: Interval) -> Outcome:
     return Outcome.CANNOT_TELL
 
 
-def _points(subject: Subject, run: Run, runs: Mapping[str, Run | None]) -> _Points:
+def _sides(claim: Claim, world: _World) -> list[_Points]:
+    """The valid points of each subject, or each repetition's peaks of them."""
+    sides = [_points(subject, world) for subject in claim.subjects]
+    return [_peaks(claim, points) for points in sides] if claim.at is At.PEAK else sides
+
+
+def _points(subject: Subject, world: _World) -> _Points:
     """The subject's valid points. Raises _Undecidable when there are none, or two that cannot be told apart."""
-    source = run if subject.scenario is None else runs[subject.scenario]
+    source = world.run if subject.scenario is None else world.others[subject.scenario]
     if source is None:
         raise _Undecidable(f"there is no run of {subject.scenario} to compare with")
-    differing = [fact for fact in _SAME_HOST if source.manifest.host.get(fact) != run.manifest.host.get(fact)]
-    if differing:
-        raise _Undecidable(f"{subject.scenario} ran on another machine ({', '.join(differing)})")
+    if differing := elsewhere(world.run, source):
+        raise _Undecidable(f"{subject.scenario} ran on another machine or path ({', '.join(differing)})")
     own = [record for record in source.latest() if _is_of(record, subject)]
     points: _Points = {}
     for record in own:
@@ -146,18 +162,33 @@ def _is_of(record: Record, subject: Subject) -> bool:
     return all(field_of(record, name) == value for name, value in subject.where.items())
 
 
-def _effects(claim: Claim, sides: Sequence[_Points]) -> dict[_Key, float]:
+def _behind(sides_of_runs: Sequence[Sequence[_Points]]) -> Behind:
+    """At which rates and populations how many of the sides fell behind, by the median of all repetitions and runs.
+
+    By the median, and for all pairs of a rate alike: were it decided pair by pair, the repetitions in which one server
+    happened to keep up would be left out, and every ratio drawn towards 1.
+    """
+    behind: dict[tuple[float, int], int] = defaultdict(int)
+    for side in zip(*sides_of_runs, strict=True):
+        shares: dict[tuple[float, int], list[float]] = defaultdict(list)
+        for (rate, _, population), record in (item for points in side for item in points.items()):
+            shares[rate, population].append(record.replies_per_s / record.offered_per_s)
+        for place, found in shares.items():
+            behind[place] += median(found) < OVERLOAD_SHARE
+    return behind
+
+
+def _effects(claim: Claim, sides: Sequence[_Points], behind: Behind) -> dict[_Key, float]:
     """The effect once for each pair of points."""
-    if claim.at is At.PEAK:
-        sides = [_peaks(claim, points) for points in sides]
     keys = [key for key in sides[0] if all(key in points for points in sides)]
     if not keys:
         raise _Undecidable("its servers have no valid points at the same rate")
     if claim.at in (At.WITHIN_CAPACITY, At.OVERLOAD):
         beyond = claim.at is At.OVERLOAD
-        keys = [key for key in keys if all(_overloaded(points[key]) is beyond for points in sides)]
+        keys = [key for key in keys if bool(behind[key[0], key[2]]) is beyond]
         if not keys:
-            raise _Undecidable(f"no rate was {'beyond' if beyond else 'within'} the capacity of all its servers")
+            every = "no rate was beyond the capacity of any" if beyond else "no rate was within the capacity of all"
+            raise _Undecidable(f"{every} of its servers")
     return {key: _effect(claim, [points[key] for points in sides]) for key in sorted(keys)}
 
 
@@ -181,19 +212,3 @@ def _peaks(claim: Claim, points: _Points) -> _Points:
         if key not in best or (value_of(record, claim.quantity) or 0) > (value_of(best[key], claim.quantity) or 0):
             best[key] = record
     return best
-
-
-def _overloaded(record: Record) -> bool:
-    return record.replies_per_s < OVERLOAD_SHARE * record.offered_per_s
-
-
-def _counted(claim: Claim, keys: Sequence[_Key]) -> str:
-    rates, repetitions, populations = (len(set(each)) for each in zip(*keys, strict=True))
-    parts = [] if claim.at is At.PEAK else [_plural(rates, "rate")]
-    parts += [_plural(populations, "idle population")] if populations > 1 else []
-    parts += [_plural(repetitions, "repetition")] if repetitions > 1 or not parts else []
-    return f"{_plural(len(keys), 'pair' if claim.under else 'point')}: {', '.join(parts)}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -36,6 +36,8 @@ def _measured(finding: Finding) -> str:
         effect = f" = {finding.effect:.3g}{interval}"
     made_of = [text for text in (finding.basis, finding.reason) if text]
     where = _WHERE[claim.at]
+    if claim.at is At.OVERLOAD and len(claim.subjects) > 1:
+        where += " of at least one"
     return f"{_sides(finding)}, {claim.quantity.name}{where}{effect}, claimed {claim.bounds} [{'; '.join(made_of)}]"
 
 

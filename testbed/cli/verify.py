@@ -23,7 +23,7 @@ from testbed.store.writing import MANIFEST_FILE
 @click.option(
     "--pool",
     is_flag=True,
-    help="Judge all runs of a scenario together (of folders of folders: not the newest alone).",
+    help="Judge all runs of a scenario that measured the same together (of folders of folders: not the newest alone).",
 )
 @click.option(
     "--scenario",

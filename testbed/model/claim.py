@@ -20,8 +20,9 @@ class At(StrEnum):
     """Which points a claim is about.
 
     ``every``: each rate. ``within capacity``: the rates at which all servers compared answer 95 % of what is offered;
-    ``overload``: those at which none does. ``peak``: the most that each server answered in a repetition, at whatever
-    rate.
+    ``overload``: those at which at least one does not. Both are decided for a rate and idle population, by the median
+    of its repetitions, and hold for all pairs there. ``peak``: the most that each server answered in a repetition, at
+    whatever rate.
     """
 
     EVERY = "every"
@@ -69,8 +70,8 @@ CPU_PER_REPLY = Quantity(name="CPU time per reply", field="server_cpu_us_per_rep
 class Subject(Value):
     """Which points: those of the server with this label, and of this idle population if one is named.
 
-    ``where`` are further fields of the record that must be equal. ``scenario`` names another scenario, whose newest run
-    beside the judged one is taken; none means the judged run itself.
+    ``where`` are further fields of the record that must be equal. ``scenario`` names another scenario, whose run
+    beside the judged one that is nearest in time is taken; none means the judged run itself.
     """
 
     server: str

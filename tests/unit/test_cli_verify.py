@@ -97,6 +97,19 @@ def test_runs_of_one_scenario_are_judged_together_when_asked(
     assert "reproduced" in shown
 
 
+def test_runs_that_differ_are_not_judged_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for points in (pairs((100, 150)), pairs((10, 15.2))):
+        folder = saved(tmp_path, list(points))
+    path = folder / "manifest.json"
+    data = json.loads(path.read_text())
+    data["scenario"]["servers"][0]["backlog"] = 1024
+    path.write_text(json.dumps(data))
+    assert main(["verify", str(tmp_path), "--pool"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be judged together: scenario.servers.0.backlog is " in error
+    assert error.count("\n") == 1
+
+
 def test_a_file_s_claims_can_stand_for_those_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = saved(tmp_path, list(REPRODUCED), claims=False)
     assert main(["verify", str(folder)]) == 0
