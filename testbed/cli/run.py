@@ -21,7 +21,6 @@ from testbed.errors import PointsFailed, RunError, UsageError
 from testbed.figures.draw import draw_figures
 from testbed.model.record import Verdict
 from testbed.model.scenario import Scenario
-from testbed.runtime import docker_images, netns_programs
 from testbed.runtime.choose import choose
 from testbed.store.reading import Run, read_run
 from testbed.topology.compose import load_compose
@@ -94,7 +93,7 @@ def command(
             _print_plan(scenario, profile, seed)
         return
     if build_first:
-        _build(runtime)
+        choose(runtime).prepare_programs(_progress.say)
     disbelieved, failures = 0, []
     with _lab(lab_name, runtime, file, link, fast, as_json) as lab:
         for scenario in scenarios:
@@ -145,14 +144,6 @@ def _print_plan(scenario: Scenario, profile: str, seed: int) -> None:
     click.echo(f"{scenario.name} ({profile}): {len(ordered)} points, about {took}")
     for point in ordered:
         click.echo(f"  {point.key}")
-
-
-def _build(runtime: str) -> None:
-    """What the nodes of the chosen runtime run: images, or the programs alone."""
-    if choose(runtime).name == "netns":
-        netns_programs.build(_progress.say)
-    else:
-        docker_images.build(_progress.say)
 
 
 @contextmanager

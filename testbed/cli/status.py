@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from testbed.cli import _options
+from testbed.cli._runtimes import asked
 from testbed.engine.lab import Lab, leftovers
 from testbed.runtime.base import Paths
-from testbed.runtime.choose import choose, working
 
 
 @click.command("status")
@@ -89,15 +89,18 @@ def _cpus(lab: Lab, role: str) -> list[str]:
 
 
 def _list_labs(runtime: str, as_json: bool) -> None:
-    runtimes = working() if runtime == "auto" else [choose(runtime)]
+    there = asked(runtime)
+    there.name_others()
     labs: dict[str, dict[str, int]] = {}
-    for made in leftovers(runtimes):
+    for made in leftovers(there.runtimes):
         counts = labs.setdefault(made.lab, {"nodes": 0, "networks": 0})
         counts["nodes" if made.kind == "node" else "networks"] += 1
     if as_json:
         _options.print_json(labs)
+        there.insist()
         return
     for name, counts in sorted(labs.items()):
         click.echo(f"{name}: {counts['nodes']} nodes, {counts['networks']} networks")
     if not labs:
-        click.echo("no lab stands")
+        click.echo(f"no lab stands{there.where}")
+    there.insist()

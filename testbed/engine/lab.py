@@ -20,7 +20,7 @@ from testbed.engine import lab_state
 from testbed.engine.interrupts import only_first_interrupts, uninterrupted
 from testbed.engine.lab_state import LabState
 from testbed.engine.launcher import Launcher
-from testbed.errors import RunError, TestbedError, UsageError
+from testbed.errors import EnvironmentLack, RunError, TestbedError, UsageError
 from testbed.link.base import AUTO
 from testbed.link.choose import checked_backend
 from testbed.model.placed import PlacedNode, PlacedTopology
@@ -112,11 +112,30 @@ class Lab:
                     f"lab {self.name!r} stands already: `testbed down{_option(self.name)}` removes it, "
                     "or choose another name with --lab"
                 )
+            self._refuse_a_namesake()
             try:
                 self._make()
             except BaseException as error:
                 self._undo(error)
                 raise
+
+    def _refuse_a_namesake(self) -> None:
+        """A lab of this name that stands in another runtime would lose its state to this one."""
+        other = lab_state.saved_runtimes().get(self.name, self.runtime.name)
+        if other == self.runtime.name:
+            return
+        try:
+            stands = bool(choose(other).made(self.name))
+        except EnvironmentLack as lack:
+            raise UsageError(
+                f"lab {self.name!r} was brought up with {other}, which cannot be asked whether it still stands "
+                f"({lack.what}): choose another name with --lab"
+            ) from None
+        if stands:
+            raise UsageError(
+                f"lab {self.name!r} stands already, made with {other}: `testbed down{_option(self.name)}` removes it, "
+                "or choose another name with --lab"
+            )
 
     def down(self) -> None:
         """Remove everything of the lab; fine if there is nothing. An interrupt waits until it is done."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -47,6 +48,15 @@ def load(lab: str) -> LabState | None:
     except ValidationError as error:
         count = error.error_count()
         raise RunError(f"{path} was written by another version of testbed ({count} problems): remove it") from None
+
+
+def saved_runtimes() -> dict[str, str]:
+    """Of every lab that this user brought up, the name of its runtime, whatever version of testbed wrote it."""
+    found = {}
+    for path in user_folder().glob("*.json"):
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            found[path.stem] = str(json.loads(path.read_text(encoding="utf-8"))["runtime"])
+    return found
 
 
 def forget(lab: str) -> None:

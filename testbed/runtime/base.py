@@ -1,15 +1,15 @@
 """The contract of a runtime: what makes networks, nodes and processes out of a placed topology.
 
-Twelve methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method
+Thirteen methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method
 may be called from several threads at once for different nodes. What a runtime makes is labelled with its lab, so that
 any later process can find and remove it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.registry import Registry
@@ -82,6 +82,17 @@ class Runtime(Protocol):
     """See the module's text."""
 
     name: str
+    preference: ClassVar[int | None]
+    """What "auto" tries first has the lowest number; None for what is only used by name."""
+    has_images: ClassVar[bool]
+    """Whether a node is made of its image; else it sees this machine's own files."""
+
+    def prepare_programs(self, progress: Callable[[str], None]) -> None:
+        """Build what the nodes of the default world need where it is missing, telling ``progress`` of each step.
+
+        Raises EnvironmentLack without the means, RunError with the build's last words.
+        """
+        ...
 
     def describe(self) -> Mapping[str, str]:
         """Facts for the manifest: versions, driver, whether the engine is on this machine."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from testbed.errors import EnvironmentLack
 from testbed.runtime.base import RUNTIMES, Runtime
-
-_PREFERRED = ("docker", "netns")
-"""What "auto" tries, in this order. The fake is never picked: it measures nothing."""
 
 
 def choose(name: str = "auto") -> Runtime:
@@ -16,29 +15,37 @@ def choose(name: str = "auto") -> Runtime:
     """
     if name != "auto":
         return RUNTIMES.get(name)()
-    lacks = []
-    for candidate in _known():
+    lacks = {}
+    for candidate in preferred():
         try:
             return RUNTIMES.get(candidate)()
         except EnvironmentLack as lack:
-            lacks.append((candidate, lack))
-    if not lacks:
-        raise EnvironmentLack("this installation has no runtime", "install the testbed package again")
-    what = "; ".join(f"{candidate}: {lack.what}" for candidate, lack in lacks)
-    raise EnvironmentLack(f"no runtime works here ({what})", lacks[0][1].fix)
+            lacks[candidate] = lack
+    raise none_works(lacks)
 
 
-def working() -> list[Runtime]:
-    """Every runtime that works here, best first. Empty when there is none."""
+def working() -> tuple[list[Runtime], Mapping[str, EnvironmentLack]]:
+    """Every runtime that works here, best first, and of each other one what it lacks: nobody can say what stands
+    there."""
     found: list[Runtime] = []
-    for candidate in _known():
+    lacks = {}
+    for candidate in preferred():
         try:
             found.append(RUNTIMES.get(candidate)())
-        except EnvironmentLack:
-            continue  # asked for what works; ``choose`` tells the reasons
-    return found
+        except EnvironmentLack as lack:
+            lacks[candidate] = lack
+    return found, lacks
 
 
-def _known() -> list[str]:
-    names = RUNTIMES.names()
-    return [name for name in _PREFERRED if name in names]
+def none_works(lacks: Mapping[str, EnvironmentLack]) -> EnvironmentLack:
+    """The lack of a machine on which no runtime works, with what is missing for the preferred one."""
+    if not lacks:
+        return EnvironmentLack("this installation has no runtime", "install the testbed package again")
+    what = "; ".join(f"{candidate}: {lack.what}" for candidate, lack in lacks.items())
+    return EnvironmentLack(f"no runtime works here ({what})", next(iter(lacks.values())).fix)
+
+
+def preferred() -> list[str]:
+    """What "auto" tries, in this order."""
+    ranks = {name: RUNTIMES.get(name).preference for name in RUNTIMES.names()}
+    return [name for rank, name in sorted((rank, name) for name, rank in ranks.items() if rank is not None)]

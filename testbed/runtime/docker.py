@@ -11,11 +11,11 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, ClassVar
 
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import IPAMConfig, IPAMPool, Ulimit
@@ -27,7 +27,7 @@ from testbed.runtime import docker_paths, node_log
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.docker_cpu import CpuAccounts
 from testbed.runtime.docker_engine import connect, explained, faults
-from testbed.runtime.docker_images import ensure_image, image_tag, program_images
+from testbed.runtime.docker_images import build, ensure_image, image_tag, program_images
 from testbed.runtime.docker_process import DockerProcess, run_program
 from testbed.runtime.docker_seccomp import seccomp_option
 from testbed.runtime.node_log import ProgramLog
@@ -44,6 +44,8 @@ class DockerRuntime:
     """See ``testbed.runtime.base.Runtime`` for the contract."""
 
     name = "docker"
+    preference: ClassVar[int | None] = 1
+    has_images: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._client = connect()
@@ -53,6 +55,10 @@ class DockerRuntime:
         self._tags: dict[str, str] = {}
         self._lock = threading.Lock()
         self._building = threading.Lock()
+
+    def prepare_programs(self, progress: Callable[[str], None]) -> None:
+        """See the contract: the base image, and the images of the programs."""
+        build(progress)
 
     def describe(self) -> Mapping[str, str]:
         """See the contract."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from threading import Lock
+from typing import ClassVar
 
 from testbed.errors import ProgramError, RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
@@ -115,6 +116,8 @@ class FakeRuntime:
     """
 
     name = "fake"
+    preference: ClassVar[int | None] = None  # it measures nothing
+    has_images: ClassVar[bool] = True
 
     def __init__(self, programs: Mapping[str, Script] | None = None, cpus: int = 2) -> None:
         self.programs: dict[str, Script] = dict(programs or {})
@@ -125,6 +128,11 @@ class FakeRuntime:
         self._networks: dict[tuple[str, str], PlacedNetwork] = {}
         self._nodes: dict[tuple[str, str], _Node] = {}
         self._lock = Lock()
+
+    def prepare_programs(self, progress: Callable[[str], None]) -> None:
+        """Its programs are scripts."""
+        self._note("prepare_programs", "")
+        progress("nothing to build")
 
     def describe(self) -> Mapping[str, str]:
         """The CPUs that a test gave."""

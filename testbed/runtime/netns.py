@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network
+from typing import ClassVar
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
@@ -25,7 +26,7 @@ from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_
 from testbed.runtime import control_groups, netns_groups, netns_holder, netns_state, netns_wiring, node_log
 from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
-from testbed.runtime.netns_programs import programs_folder
+from testbed.runtime.netns_programs import build, programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
 from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
@@ -40,6 +41,8 @@ class NetnsRuntime:
     """See the module's text. What stands is known from ``netns_state`` alone, so any process can find and remove it."""
 
     name = "netns"
+    preference: ClassVar[int | None] = 2
+    has_images: ClassVar[bool] = False
 
     def __init__(self) -> None:
         if not sys.platform.startswith("linux"):
@@ -58,6 +61,10 @@ class NetnsRuntime:
             what = f"namespaces cannot be made here: {trial.stderr.strip()}"
             raise EnvironmentLack(what, "run testbed as root of the machine, not of a container")
         self._hierarchies = netns_groups.find_hierarchies()
+
+    def prepare_programs(self, progress: Callable[[str], None]) -> None:
+        """See the contract: the programs alone."""
+        build(progress)
 
     def describe(self) -> Mapping[str, str]:
         """The kernel is the engine; it is always on this machine."""

@@ -141,5 +141,5 @@ def test_without_an_engine_images_are_refused(tmp_path: Path) -> None:
     name = f"t-own-{uuid.uuid4().hex[:6]}"
     done = run(EXAMPLE / "scenario.py", name, tmp_path, "--runtime", "netns")
     assert done.returncode == 2
-    assert "a server from an image needs the docker runtime" in done.stderr.splitlines()[-1]
+    assert "a server from an image needs a runtime with images (docker): netns has none" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

@@ -39,8 +39,29 @@ def world(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     """The one world in memory that ``--runtime fake`` means in a test."""
     runtime = FakeRuntime({"speak": speak})
     RUNTIMES.names()
-    monkeypatch.setitem(RUNTIMES._entries, "fake", lambda: runtime)
+    monkeypatch.setitem(RUNTIMES._entries, "fake", only(runtime))
     return runtime
+
+
+def only(runtime: FakeRuntime) -> type[FakeRuntime]:
+    """A class whose every instance is that one."""
+
+    class Only(FakeRuntime):
+        preference = 1
+
+        def __new__(cls) -> FakeRuntime:  # type: ignore[misc]
+            return runtime
+
+    return Only
+
+
+class Gone(FakeRuntime):
+    """A runtime that worked yesterday."""
+
+    preference = 2
+
+    def __init__(self) -> None:
+        raise EnvironmentLack("no engine answers", "start it")
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -204,6 +225,70 @@ def test_all_labs_are_listed_and_removed(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "removed: a, b\n"
     assert main(["down", "--all", "--runtime", "fake"]) == 0
     assert capsys.readouterr().out == "nothing was left\n"
+
+
+@pytest.fixture
+def half(world: FakeRuntime, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    """A machine on which one runtime answers, and docker does not; netns is not installed."""
+    monkeypatch.setitem(RUNTIMES._entries, "docker", Gone)
+    monkeypatch.delitem(RUNTIMES._entries, "netns")
+    return world
+
+
+@pytest.mark.usefixtures("half")
+def test_what_cannot_be_asked_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["up", "--runtime", "fake", "--lab", "a", "--json"])
+    capsys.readouterr()
+    for arguments, printed in (
+        (["status", "--all"], "a: 11 nodes, 2 networks\n"),
+        (["down", "--all"], "removed: a\n"),
+        (["down", "--all"], "nothing was left in fake\n"),
+        (["status", "--all"], "no lab stands in fake\n"),
+        (["down", "--lab", "a"], "no lab a stands in fake\n"),
+    ):
+        assert main(arguments) == 0
+        shown = capsys.readouterr()
+        assert (shown.out, shown.err) == (printed, "not asked: docker (no engine answers)\n")
+
+
+def test_a_lab_that_may_stand_where_nobody_can_ask_is_no_success(
+    half: FakeRuntime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its engine was stopped: the lab stands again when the engine does."""
+    main(["up", "--runtime", "fake", "--lab", "a", "--json"])
+    state = tmp_path / "testbed" / "a.json"
+    state.write_text(state.read_text().replace('"runtime":"fake"', '"runtime":"docker"'))
+    half.remove("a")
+    for arguments in (["down", "--all"], ["down", "--lab", "a"], ["status", "--all"]):
+        capsys.readouterr()
+        assert main(arguments) == 3
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == "testbed: lab 'a' was brought up with docker: no engine answers; to fix it: start it"
+    assert main(["down", "--lab", "b"]) == 0
+    capsys.readouterr()
+    assert main(["up", "--runtime", "fake", "--lab", "a"]) == 2
+    assert "lab 'a' was brought up with docker, which cannot be asked" in one_line(capsys)
+
+
+def test_a_lab_of_that_name_in_another_runtime_is_left_alone(
+    world: FakeRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = FakeRuntime()
+    other.name = "docker"
+    monkeypatch.setitem(RUNTIMES._entries, "docker", only(other))
+    assert main(["up", "--runtime", "docker", "--lab", "a", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["up", "--runtime", "fake", "--lab", "a"]) == 2
+    assert "lab 'a' stands already, made with docker: `testbed down --lab a` removes it" in one_line(capsys)
+    assert world.made() == []
+    assert main(["down", "--lab", "a", "--runtime", "docker"]) == 0
+    assert main(["up", "--runtime", "fake", "--lab", "a"]) == 0
+
+
+def test_build_prepares_the_runtime_that_was_asked_for(world: FakeRuntime, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "--runtime", "fake"]) == 0
+    assert capsys.readouterr() == ("all is built (fake)\n", "nothing to build\n")
+    assert world.calls == [("prepare_programs", "")]
 
 
 def test_the_exit_codes_of_errors_are_those_of_the_manual() -> None:

@@ -48,8 +48,10 @@ class ImageKind:
 
     def unavailable(self, lab: Lab, servers: tuple[Server, ...]) -> dict[str, str]:
         """None: what cannot run fails by name in ``prepare``."""
-        if lab.runtime.name == "netns":
-            raise UsageError("a server from an image needs the docker runtime: namespaces alone have no images")
+        if not lab.runtime.has_images:
+            raise UsageError(
+                f"a server from an image needs a runtime with images (docker): {lab.runtime.name} has none"
+            )
         return {}
 
     def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
