@@ -1,6 +1,6 @@
 """Figure 4: ways to spare epoll_ctl calls, on the SPECweb99-like workload without idle connections."""
 
-from testbed import SESSION_PROFILES, Scenario, SpecWeb99, paper, paper_claims
+from testbed import SPECWEB99_PROFILES, Scenario, SpecWeb99, paper, paper_claims
 
 SCENARIO = Scenario(
     name="figure_4",
@@ -8,7 +8,7 @@ SCENARIO = Scenario(
     sentence="All techniques do alike, with a slight advantage of edge-triggered epoll past saturation.",
     servers=paper.VARIANTS,
     workload=SpecWeb99(),
-    profiles=SESSION_PROFILES,
+    profiles=SPECWEB99_PROFILES,
     figures=("reply_rate", "percentiles"),
     claims=paper_claims.FIGURE_4,
 )

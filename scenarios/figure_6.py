@@ -1,6 +1,6 @@
 """Figure 6: the SPECweb99-like workload beside 10,000 idle connections."""
 
-from testbed import SESSION_PROFILES, Scenario, SpecWeb99, paper, paper_claims
+from testbed import SPECWEB99_PROFILES, Scenario, SpecWeb99, paper, paper_claims
 
 SCENARIO = Scenario(
     name="figure_6",
@@ -9,7 +9,7 @@ SCENARIO = Scenario(
     servers=paper.ALL,
     workload=SpecWeb99(),
     idle_connections=paper.IDLE_CONNECTIONS,
-    profiles=SESSION_PROFILES,
+    profiles=SPECWEB99_PROFILES,
     figures=("reply_rate", "percentiles"),
     claims=paper_claims.FIGURE_6,
 )

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from testbed.model.profiles import PAPER as PAPER
     from testbed.model.profiles import PROFILES as PROFILES
     from testbed.model.profiles import QUICK as QUICK
-    from testbed.model.profiles import SESSION_PROFILES as SESSION_PROFILES
+    from testbed.model.profiles import SPECWEB99_PROFILES as SPECWEB99_PROFILES
+    from testbed.model.profiles import SPECWEB99_WAN_PROFILES as SPECWEB99_WAN_PROFILES
     from testbed.model.profiles import TIMELINE_PROFILES as TIMELINE_PROFILES
     from testbed.model.profiles import WAN_PROFILES as WAN_PROFILES
     from testbed.model.scenario import Profile as Profile
@@ -67,7 +68,8 @@ _HOMES = {
     "PAPER": "testbed.model.profiles",
     "PROFILES": "testbed.model.profiles",
     "QUICK": "testbed.model.profiles",
-    "SESSION_PROFILES": "testbed.model.profiles",
+    "SPECWEB99_PROFILES": "testbed.model.profiles",
+    "SPECWEB99_WAN_PROFILES": "testbed.model.profiles",
     "TIMELINE_PROFILES": "testbed.model.profiles",
     "WAN_PROFILES": "testbed.model.profiles",
     "Profile": "testbed.model.scenario",

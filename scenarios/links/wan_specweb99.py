@@ -3,7 +3,7 @@
 As wan_one_byte. A session of 7.3 requests with their replies takes about ten round trips.
 """
 
-from testbed import WAN_PROFILES, Scenario, SpecWeb99, paper, paper_claims
+from testbed import SPECWEB99_WAN_PROFILES, Scenario, SpecWeb99, paper, paper_claims
 
 SCENARIO = Scenario(
     name="wan_specweb99",
@@ -13,7 +13,7 @@ SCENARIO = Scenario(
     workload=SpecWeb99(),
     access={"delay 40ms, jitter 10ms, loss 1%": 1},
     idle_stand_ins_s=(0, 0.8),
-    profiles=WAN_PROFILES,
+    profiles=SPECWEB99_WAN_PROFILES,
     figures=("concurrent", "reply_rate"),
     claims=paper_claims.WAN,
 )

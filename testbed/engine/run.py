@@ -116,6 +116,7 @@ def run(
     disk).
     """
     observer = observer or Silent()
+    scenario = scenario.in_profile(profile)
     chosen = profile_of(scenario, profile)
     if put_back_unfinished(lab):
         observer.links_put_back()

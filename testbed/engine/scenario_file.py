@@ -22,6 +22,8 @@ from testbed.project import scenarios_folder
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 """A scenario's name: neither a folder nor ``.py`` stands in it."""
 
+_PROFILE_FIELDS = [name for name in Profile.model_fields if name != "workload"]
+
 
 def load_scenario(file: Path | str) -> Scenario:
     """The SCENARIO of a file, or of the shipped scenario of that bare name ("figure_5").
@@ -70,6 +72,7 @@ def changed(scenario: Scenario, settings: Sequence[str], profile: str) -> Scenar
     Examples: ``idle_connections=500``, ``rates_per_s=[1000,2000]``, ``window_s=3``, ``workload.size_bytes=100``.
     Raises InputError that names the setting and what is allowed.
     """
+    scenario = scenario.in_profile(profile)
     for setting in settings:
         key, equals, text = setting.partition("=")
         where = f"--set {setting}"
@@ -98,7 +101,7 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
         field = key.removeprefix("workload.")
         workload = type(scenario.workload).checked(where, {**scenario.workload.model_dump(), field: value})
         return _checked(scenario, {"workload": workload}, where)
-    if key in Profile.model_fields:
+    if key in _PROFILE_FIELDS:
         if profile not in scenario.profiles:
             return scenario  # the missing profile is reported where it is chosen
         single = key == "rates_per_s" and not isinstance(value, list) and value != AUTO
@@ -106,7 +109,7 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
         return _checked(scenario, {"profiles": {**scenario.profiles, profile: Profile.checked(where, data)}}, where)
     allowed = [name for name in Scenario.model_fields if name not in ("profiles", "servers", "workload")]
     if key not in allowed:
-        known = ", ".join(["mechanisms", "accept_limit", "backlog", "workload.…", *allowed, *Profile.model_fields])
+        known = ", ".join(["mechanisms", "accept_limit", "backlog", "workload.…", *allowed, *_PROFILE_FIELDS])
         raise InputError(where, f"unknown setting {key!r}: one of {known}")
     return _checked(scenario, {key: value}, where)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from testbed.model.scenario import Profile
 
 QUICK = Profile(rates_per_s=(5_000, 10_000, 20_000, 30_000), warm_up_s=0.3)
@@ -27,12 +29,6 @@ PAPER = Profile(
 
 PROFILES = {"quick": QUICK, "laptop": LAPTOP, "paper": PAPER}
 
-SESSION_PROFILES = {
-    **PROFILES,
-    "quick": QUICK.model_copy(update={"rates_per_s": (10_000, 15_000, 20_000, 25_000)}),
-}
-"""For sessions of several requests, which cost less each: the quick profile's rates reach as far beyond the knee."""
-
 WAN_PROFILES = {
     "quick": QUICK.model_copy(
         update={"rates_per_s": (5_000, 10_000, 15_000), "warm_up_s": 1.5, "window_s": 2, "client_timeout_s": 4}
@@ -41,6 +37,25 @@ WAN_PROFILES = {
     "paper": PAPER,
 }
 """For access links: the warm-up lets slow connections gather, and the time-out leaves room for a lost SYN."""
+
+
+def _with_file_sets(profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+    """57 directories, SPECweb99's size for 50 connections (278 MiB); 8 of them (39 MiB) where it must be quick."""
+    sizes = {name: 8 if name == "quick" else 57 for name in profiles}
+    return {
+        name: profile.model_copy(update={"workload": {"directories": sizes[name]}})
+        for name, profile in profiles.items()
+    }
+
+
+SPECWEB99_PROFILES = _with_file_sets(
+    {**PROFILES, "quick": QUICK.model_copy(update={"rates_per_s": (10_000, 20_000, 30_000, 35_000)})}
+)
+"""For the SPECweb99-like workload. A request in a session costs less than one with a connection of its own: the quick
+profile's rates reach as far beyond the knee."""
+
+SPECWEB99_WAN_PROFILES = _with_file_sets(WAN_PROFILES)
+"""The same over access links."""
 
 _TIMELINE = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=11, client_timeout_s=1)
 TIMELINE_PROFILES = {

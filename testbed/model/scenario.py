@@ -33,7 +33,7 @@ class Profile(Value):
     ``rates_per_s`` are offered requests a second over all clients; "auto" (kept as an empty tuple) finds the
     knee of every server with a few short trials and places rates around it. ``cool_down_s`` None watches the
     server's sockets drain after each point; a number waits that long instead (the paper: 120 s, so that TIME_WAIT
-    clears).
+    clears). ``workload`` holds fields of the scenario's workload that take another value in this profile.
     """
 
     rates_per_s: tuple[Rate, ...]
@@ -42,6 +42,7 @@ class Profile(Value):
     window_s: float = Field(default=1.0, gt=0, le=3600)
     client_timeout_s: float = Field(default=1.0, gt=0, le=120)
     cool_down_s: float | None = Field(default=None, ge=0, le=3600)
+    workload: dict[str, Any] = {}
 
     @field_validator("rates_per_s", mode="before")
     @classmethod
@@ -122,6 +123,8 @@ class Scenario(Value):
         names = [claim.name for claim in self.claims]
         if len(set(names)) != len(names):
             raise ValueError("claims: a name stands twice")
+        for name in self.profiles:
+            self.in_profile(name)
         check_timeline(self.timeline, {name: profile.load_s for name, profile in self.profiles.items()})
         return self
 
@@ -129,6 +132,15 @@ class Scenario(Value):
     def idle_counts(self) -> tuple[int, ...]:
         """The idle populations to measure beside."""
         return self.idle_connections if isinstance(self.idle_connections, tuple) else (self.idle_connections,)
+
+    def in_profile(self, name: str) -> Scenario:
+        """The scenario with the workload that the profile has; raises ValueError for what no such workload can be."""
+        profile = self.profiles.get(name)
+        if profile is None or not profile.workload:
+            return self
+        workload = type(self.workload).model_validate({**self.workload.model_dump(), **profile.workload})
+        profiles = {**self.profiles, name: profile.model_copy(update={"workload": {}})}
+        return self.model_copy(update={"workload": workload, "profiles": profiles})
 
     def documents(self) -> dict[str, bytes]:
         """The files that the server serves: the workload's, and what slow readers ask for."""

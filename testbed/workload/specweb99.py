@@ -1,8 +1,10 @@
 """The static part of a SPECweb99-like workload, as the paper's Section 4 uses it.
 
 File classes, shares and sizes, the distribution of files within a class and Zipf's law over directories are those of
-SPECweb99 (Standard Performance Evaluation Corporation, 1999); session lengths follow the paper's httperf sessions. The
-numbers stand in the project's workload notes; here they are tables.
+SPECweb99's static part (Standard Performance Evaluation Corporation, 1999), each drawn independently. The paper's own
+traces are not public: it says of them that they recreate file classes, access patterns and the number of requests per
+HTTP/1.1 connection "that are used in the static portion of SPECweb99". So a session here has SPECweb99's lengths: one
+request with probability 0.3, else 5 to 15, in the mean 7.3; no think time.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ class World:
     errors: dict[str, int] = field(default_factory=dict)
     fail_servers: int = 0
     cached_files: int = 1
+    cached_bytes: int = 1
     root_bytes: int = 1_000_000
     carrier_changes: int = 2
     flaps: int = 0
@@ -88,7 +89,7 @@ class World:
             yield json.dumps({"type": "error", "message": "cannot bind"})
             return
         counters = {"replies": 0, "cpu_user_us": 0, "cpu_system_us": 0}
-        yield json.dumps({"type": "ready", "cached_files": self.cached_files, "cached_bytes": 1})
+        yield json.dumps({"type": "ready", "cached_files": self.cached_files, "cached_bytes": self.cached_bytes})
         while "TERM" not in call.signals:
             if "USR1" in call.signals:
                 call.signals.remove("USR1")

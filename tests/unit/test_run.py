@@ -193,6 +193,14 @@ def test_a_file_set_larger_than_the_memory_for_it_is_refused_with_both_sizes(
     assert list((tmp_path / "example").iterdir()) == []
 
 
+def test_a_run_has_the_workload_of_its_profile(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.cached_bytes = 5
+    larger = FAST.model_copy(update={"workload": {"size_bytes": 5}})
+    done = run(scenario(profiles={"quick": larger}), lab, results=tmp_path)
+    assert {record.workload for record in done.records} == {"one-file-5-bytes"}
+    assert done.manifest.scenario["workload"]["size_bytes"] == 5
+
+
 def test_requests_that_the_userver_does_not_answer_are_refused(world: World, lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("/a method=POST contents=x\n")
     with pytest.raises(UsageError, match="trace log sends POST, contents=: the µserver answers GET and HEAD alone"):

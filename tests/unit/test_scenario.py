@@ -106,6 +106,24 @@ def test_a_bad_setting_is_one_line(setting: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_profile_may_change_the_workload_and_a_setting_comes_before_it() -> None:
+    scenario = load_scenario("figure_2")
+    directories = {name: changed(scenario, [], name).documents().keys() for name in ("quick", "laptop", "paper")}
+    assert {name: len(files) // 36 for name, files in directories.items()} == {"quick": 8, "laptop": 57, "paper": 57}
+    few = changed(scenario, ["workload.directories=2"], "laptop").in_profile("laptop")
+    assert few.workload.name == "specweb99, 2 directories"
+
+
+def test_a_profile_that_no_such_workload_can_follow_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.py"
+    path.write_text(
+        HEAD + "p = {'quick': Profile(rates_per_s=(5,), workload={'directories': 5})}\n"
+        "s = Scenario(name='s', title='', sentence='', servers=mechanisms('poll'), workload=OneByte(), profiles=p)\n"
+    )
+    with pytest.raises(InputError, match=r"file\.py:4: directories: unknown or unsupported key"):
+        load_scenario(path)
+
+
 def test_a_profile_without_rates_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one rate"):
         Profile(rates_per_s=())
