@@ -138,8 +138,11 @@ class Lab:
             )
 
     def down(self) -> None:
-        """Remove everything of the lab; fine if there is nothing. An interrupt waits until it is done."""
+        """Remove everything of the lab; fine if there is nothing. An interrupt waits until it is done.
+
+        Raises UsageError while another process measures in it."""
         self._launcher.close()
+        lab_state.check_unused(self.name)
         with uninterrupted(), lab_state.locked(self.name):
             _remove_whole(self.runtime, self.name)
         self._placed = self._paths = None
@@ -321,8 +324,13 @@ def leftovers(runtimes: Iterable[Runtime]) -> list[Made]:
 
 
 def remove_all(runtimes: Sequence[Runtime]) -> list[str]:
-    """Remove every lab and what is left of labs, whoever made it; returns the labs' names."""
+    """Remove every lab and what is left of labs, whoever made it; returns the labs' names.
+
+    Raises UsageError while another process measures in one of them.
+    """
     removed: set[str] = set()
+    for lab in {made.lab for made in leftovers(runtimes)}:
+        lab_state.check_unused(lab)
     with uninterrupted():
         for runtime in runtimes:
             for lab in sorted({made.lab for made in runtime.made()}):

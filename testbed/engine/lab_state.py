@@ -20,6 +20,8 @@ from testbed.runtime.base import Paths
 from testbed.runtime.user_folder import user_folder
 
 _LOCK_TIMEOUT_S = 60.0
+_USE_TIMEOUT_S = 0.2
+"""Enough for whoever only looks whether a lab is in use."""
 
 
 class LabState(Value):
@@ -83,6 +85,57 @@ def locked(lab: str) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise UsageError(f"lab {lab!r} is being made or removed by another process")
         time.sleep(0.05)
+
+
+@contextmanager
+def in_use(lab: str) -> Iterator[None]:
+    """While one process measures in a lab, no other may, and none may remove it. A process that dies gives it back.
+
+    Raises UsageError that names the process which has it. Within one process it may be held twice.
+    """
+    path = _folder() / f"{lab}.use"
+    deadline = time.monotonic() + _USE_TIMEOUT_S
+    while True:
+        with path.open("a", encoding="utf-8") as file:
+            if _has_lock(file, path):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                try:
+                    yield
+                finally:
+                    path.unlink()
+                return
+        user = _user(path)
+        if user == os.getpid():
+            yield
+            return
+        if time.monotonic() > deadline:
+            by = "another process" if user is None else f"process {user}"
+            raise UsageError(f"lab {lab!r} is in use by {by}: wait for its end, or choose another --lab")
+        time.sleep(0.01)
+
+
+def check_unused(lab: str) -> None:
+    """Raises UsageError, naming it, while another process measures in the lab."""
+    path = _folder() / f"{lab}.use"
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError:
+        user = _user(path)
+        if user not in (None, os.getpid()):
+            raise UsageError(f"lab {lab!r} is in use by process {user}: end that first") from None
+
+
+def _user(path: Path) -> int | None:
+    """Who wrote there last; None for a file that is not there, or is just being written."""
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _has_lock(file: TextIO, path: Path) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -36,6 +38,45 @@ def test_the_default_world_comes_up_and_goes(runtime: FakeRuntime) -> None:
         assert len(runtime.made("testbed")) == 13
         lab.put_files("server", "/srv", {"1.bin": b"x"})
         assert runtime.files("testbed", "server") == {"/srv/1.bin": b"x"}
+    assert runtime.made() == []
+
+
+def elsewhere(code: str) -> subprocess.CompletedProcess[str]:
+    """What another process says to a lab in use here."""
+    program = f"from testbed.engine import lab_state\n{code}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_lab_in_use_can_be_used_and_removed_by_its_user_alone(runtime: FakeRuntime) -> None:
+    said = f"lab 'testbed' is in use by process {os.getpid()}"
+    use, look = "with lab_state.in_use('testbed'): pass", "lab_state.check_unused('testbed')"
+    with Lab(runtime=runtime) as lab:
+        with lab_state.in_use(lab.name):
+            with lab_state.in_use(lab.name):
+                pass
+            assert said in elsewhere(use).stderr
+            assert said in elsewhere(look).stderr
+            assert elsewhere("with lab_state.in_use('another'): pass").returncode == 0
+            lab.down()
+        assert [elsewhere(code).returncode for code in (use, look)] == [0, 0]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_nobody_takes_a_lab_down_under_a_run(runtime: FakeRuntime, everything: bool) -> None:
+    lab = Lab(runtime=runtime)
+    lab.up()
+    hold = "with lab_state.in_use('testbed'): print('held', flush=True); time.sleep(60)"
+    program = f"import time\nfrom testbed.engine import lab_state\n{hold}"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as user:
+        try:
+            assert user.stdout is not None
+            assert user.stdout.readline() == b"held\n"
+            with pytest.raises(UsageError, match=f"in use by process {user.pid}: end that first"):
+                remove_all([runtime]) if everything else lab.down()
+            assert runtime.made() != []
+        finally:
+            user.kill()
+    remove_all([runtime]) if everything else lab.down()  # a killed process holds nothing
     assert runtime.made() == []
 
 
