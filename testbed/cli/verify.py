@@ -13,7 +13,7 @@ from testbed.cli._claims import print_findings
 from testbed.engine.scenario_file import load_scenario
 from testbed.errors import InputError, RunError
 from testbed.model.claim import Finding, Outcome
-from testbed.store.reading import Run, read_run
+from testbed.store.reading import Run, has_points, read_run
 from testbed.store.writing import MANIFEST_FILE
 
 
@@ -54,9 +54,10 @@ def command(results: tuple[Path, ...], strict: bool, pool: bool, files: tuple[Pa
 def _runs_in(path: Path, every: bool) -> list[Run]:
     if (path / MANIFEST_FILE).exists():
         return [read_run(path)]
-    folders = sorted({manifest.parent for depth in ("*", "*/*") for manifest in path.glob(f"{depth}/{MANIFEST_FILE}")})
+    manifests = {manifest for depth in ("*", "*/*") for manifest in path.glob(f"{depth}/{MANIFEST_FILE}")}
+    folders = sorted(manifest.parent for manifest in manifests if has_points(manifest.parent))
     if not folders:
-        raise InputError(str(path), "holds no run")
+        raise InputError(str(path), "holds no run that has a point" if manifests else "holds no run")
     newest = {folder.parent: folder for folder in folders}  # names begin with the time
     return [read_run(folder) for folder in (folders if every else newest.values())]
 

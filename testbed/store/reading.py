@@ -63,6 +63,13 @@ def _read_points(path: Path) -> tuple[list[Record], int]:
     return records, cut
 
 
+def has_points(folder: Path) -> bool:
+    """Whether a run has a point: one that was killed before its first must not pass for the newest."""
+    path = folder / POINTS_FILE
+    return path.is_file() and path.stat().st_size > 0
+
+
 def find_runs(results: Path, scenario: str) -> list[Path]:
-    """The folders of a scenario's runs below ``results``, oldest first."""
-    return sorted(path.parent for path in (results / scenario).glob(f"*/{MANIFEST_FILE}"))
+    """The folders of a scenario's runs below ``results`` that have a point, oldest first."""
+    folders = (path.parent for path in (results / scenario).glob(f"*/{MANIFEST_FILE}"))
+    return sorted(folder for folder in folders if has_points(folder))

@@ -84,6 +84,18 @@ def test_a_folder_of_results_means_the_newest_run_of_each_scenario(
         assert "20260102T000000" in capsys.readouterr().out
 
 
+def test_a_run_that_was_killed_before_its_first_point_is_not_the_newest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = saved(tmp_path, [])
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "holds no run that has a point" in capsys.readouterr().err
+    empty.rename(empty.with_name("99990101T000000-aaaaaa"))
+    folder = saved(tmp_path, list(REPRODUCED))
+    assert main(["verify", str(tmp_path)]) == 0
+    assert str(folder) in capsys.readouterr().out
+
+
 def test_runs_of_one_scenario_are_judged_together_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,12 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert find_runs(tmp_path, "example") == [run.folder]
 
 
+def test_a_run_without_a_point_is_not_among_the_runs(tmp_path: Path) -> None:
+    run, empty = saved_run(tmp_path, record()), saved_run(tmp_path)
+    assert read_run(empty.folder).records == ()
+    assert find_runs(tmp_path, "example") == [run.folder]
+
+
 @pytest.mark.parametrize("keep", [1, 20, 200])
 def test_a_line_cut_short_costs_only_itself_and_not_the_next_one(tmp_path: Path, keep: int) -> None:
     run = saved_run(tmp_path, record(), record("epoll-lt"))
