@@ -93,7 +93,7 @@ def in_use(lab: str) -> Iterator[None]:
 
     Raises UsageError that names the process which has it. Within one process it may be held twice.
     """
-    path = _folder() / f"{lab}.use"
+    path = user_folder() / f"{lab}.use"
     deadline = time.monotonic() + _USE_TIMEOUT_S
     while True:
         with path.open("a", encoding="utf-8") as file:
@@ -118,7 +118,7 @@ def in_use(lab: str) -> Iterator[None]:
 
 def check_unused(lab: str) -> None:
     """Raises UsageError, naming it, while another process measures in the lab."""
-    path = _folder() / f"{lab}.use"
+    path = user_folder() / f"{lab}.use"
     try:
         with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

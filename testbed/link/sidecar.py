@@ -21,7 +21,7 @@ from testbed.runtime.base import Completed, Process, Runtime
 
 _SUFFIX = "-link"
 _LONGEST_NODE_NAME = 31 - len(_SUFFIX)
-_IMAGE, _BUILD = "testbed/link", "link"
+_IMAGE, BUILD = "testbed/link", "link"
 _CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_NICE", "SETGID", "SETUID")
 """Rules and queues; copies and captures; linkem must not wait for a busy server; tcpdump insists on the last two."""
 
@@ -103,7 +103,7 @@ class Sidecar:
         node = Node(
             name=self._name,
             image=_IMAGE,
-            build=_BUILD,
+            build=BUILD,
             cap_add=_CAPABILITIES,
             environment={"XTABLES_LOCKFILE": "/tmp/xtables.lock"},  # the root is read-only
             tmpfs=("/tmp",),

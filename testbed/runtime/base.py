@@ -24,6 +24,11 @@ class Completed:
     stderr: str
 
 
+IMAGE_LABEL, IMAGE_ID_LABEL = "testbed.image", "testbed.image_id"
+"""Labels of a node that stands: the tag of the image that it was made from, where there are images, and the digest of
+that image or of the programs that the node has."""
+
+
 @dataclass(frozen=True)
 class Made:
     """One thing that stands on the machine: ``kind`` is "node" or "network"; ``state`` is the runtime's word for it."""

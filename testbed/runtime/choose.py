@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 from testbed.errors import EnvironmentLack
 from testbed.runtime.base import RUNTIMES, Runtime
@@ -22,6 +23,13 @@ def choose(name: str = "auto") -> Runtime:
         except EnvironmentLack as lack:
             lacks[candidate] = lack
     raise none_works(lacks)
+
+
+def passed_over(name: str) -> dict[str, str]:
+    """What "auto" would rather have taken than the runtime of that name, each with what this machine lacks for it."""
+    _, lacks = working()
+    before = takewhile(lambda each: each != name, preferred())
+    return {each: lacks[each].what for each in before if each in lacks}
 
 
 def working() -> tuple[list[Runtime], Mapping[str, EnvironmentLack]]:

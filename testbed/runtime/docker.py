@@ -24,7 +24,7 @@ from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link import switch
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.runtime import docker_paths, node_log
-from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
+from testbed.runtime.base import IMAGE_ID_LABEL, IMAGE_LABEL, RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.docker_cpu import CpuAccounts
 from testbed.runtime.docker_engine import connect, explained, faults
 from testbed.runtime.docker_images import build, ensure_image, image_tag, program_images
@@ -140,7 +140,7 @@ class DockerRuntime:
                 name=name,
                 hostname=None if node.node.shares_network_of else node.name,
                 environment=dict(node.node.environment),
-                labels={_LAB: lab, _NODE: node.name, _ROLE: node.node.role},
+                labels={_LAB: lab, _NODE: node.name, _ROLE: node.node.role, IMAGE_LABEL: image},
                 host_config=self._host_config(placed, node),
                 networking_config=self._networking(lab, node),
             )
@@ -353,6 +353,7 @@ def _made_network(entry: Mapping[str, Any]) -> Made:
 
 def _made_node(entry: Mapping[str, Any]) -> Made:
     labels, networks = entry["Labels"], entry["NetworkSettings"]["Networks"]
+    labels = {IMAGE_LABEL: entry["Image"], **labels, IMAGE_ID_LABEL: entry["ImageID"]}
     addresses = {
         name.removeprefix(_full_name(labels[_LAB], "")): network["IPAddress"]
         for name, network in networks.items()

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from testbed.errors import ProgramError, RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
-from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
+from testbed.runtime.base import IMAGE_ID_LABEL, IMAGE_LABEL, RUNTIMES, Completed, Made, Paths, Process
 
 _ENDLESS = 100_000
 """Lines after which a program that should end is taken for one that does not."""
@@ -112,7 +112,8 @@ class FakeRuntime:
     """See the module's text.
 
     ``programs``: argv[0] → script. ``taken``: subnets that the machine has. ``failures``: (method, name of the node or
-    network) → the error that it raises. ``calls``: every method call in order, as (method, name).
+    network) → the error that it raises. ``images``: node → (tag, digest) of the image that it was made from, as far as
+    there is one. ``calls``: every method call in order, as (method, name).
     """
 
     name = "fake"
@@ -123,6 +124,7 @@ class FakeRuntime:
         self.programs: dict[str, Script] = dict(programs or {})
         self.taken: dict[str, str] = {"192.0.2.0/24": "route via eth0"}
         self.failures: dict[tuple[str, str], BaseException] = {}
+        self.images: dict[str, tuple[str, str]] = {}
         self.calls: list[tuple[str, str]] = []
         self.cpus = cpus
         self._networks: dict[tuple[str, str], PlacedNetwork] = {}
@@ -228,7 +230,7 @@ class FakeRuntime:
             if lab in (None, of)
         ]
         things += [
-            Made(of, "node", name, "running", dict(node.placed.addresses), {"testbed.lab": of})
+            Made(of, "node", name, "running", dict(node.placed.addresses), self._labels(of, name))
             for (of, name), node in self._nodes.items()
             if lab in (None, of)
         ]
@@ -242,6 +244,10 @@ class FakeRuntime:
             return
         self._nodes = {key: node for key, node in self._nodes.items() if key[0] != lab}
         self._networks = {key: network for key, network in self._networks.items() if key[0] != lab}
+
+    def _labels(self, lab: str, node: str) -> dict[str, str]:
+        image = dict(zip((IMAGE_LABEL, IMAGE_ID_LABEL), self.images.get(node, ()), strict=False))
+        return {"testbed.lab": lab, **image}
 
     def _note(self, method: str, name: str) -> None:
         self.calls.append((method, name))

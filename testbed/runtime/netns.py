@@ -24,9 +24,9 @@ from testbed.link.routes import set_routes
 from testbed.link.steering import steer
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_numbers
 from testbed.runtime import control_groups, netns_groups, netns_holder, netns_state, netns_wiring, node_log
-from testbed.runtime.base import RUNTIMES, Completed, Made, Paths, Process
+from testbed.runtime.base import IMAGE_ID_LABEL, RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
-from testbed.runtime.netns_programs import build, programs_folder
+from testbed.runtime.netns_programs import build, digest, programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
 from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
@@ -218,8 +218,11 @@ class NetnsRuntime:
         return node_log.read(lab, node)
 
     def made(self, lab: str | None = None) -> Sequence[Made]:
-        """Networks, then nodes, as recorded; a node whose holder has gone is "exited"."""
+        """Networks, then nodes, as recorded; a node whose holder has gone is "exited".
+
+        All nodes see the programs as they are now, not as they were when the lab was made."""
         things = []
+        programs = {IMAGE_ID_LABEL: digest()}
         for of in netns_state.labs() if lab is None else [lab]:
             labels = {"testbed.lab": of}
             for network in netns_state.networks(of):
@@ -227,10 +230,8 @@ class NetnsRuntime:
                 things.append(Made(of, "network", network.network.name, state, {}, labels))
             for node in netns_state.nodes(of):
                 state = "running" if netns_holder.alive(node.holder) else "exited"
-                role = {"testbed.role": node.placed.node.role}
-                things.append(
-                    Made(of, "node", node.placed.name, state, dict(node.placed.addresses), {**labels, **role})
-                )
+                own = {**labels, **programs, "testbed.role": node.placed.node.role}
+                things.append(Made(of, "node", node.placed.name, state, dict(node.placed.addresses), own))
             things += [
                 Made(of, kind, name, "of another version", {}, labels) for kind, name in netns_state.unreadable(of)
             ]

@@ -28,6 +28,16 @@ def programs_folder() -> Path:
     return cache / "testbed" / f"programs-{_digest(sources)}"
 
 
+def digest() -> str:
+    """Of the built programs, names and contents; of none where nothing is built."""
+    made = hashlib.sha256()
+    for path in sorted(programs_folder().glob("*")):
+        if path.is_file() and os.access(path, os.X_OK):
+            content = path.read_bytes()
+            made.update(f"{path.name}\0{len(content)}\0".encode() + content)
+    return f"sha256:{made.hexdigest()}"
+
+
 def build(progress: Say) -> None:
     """Build what is missing or older than its sources.
 

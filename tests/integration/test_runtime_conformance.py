@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
@@ -10,7 +11,7 @@ import pytest
 from testbed.errors import RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedTopology
 from testbed.model.topology import Network
-from testbed.runtime.base import Runtime
+from testbed.runtime.base import IMAGE_ID_LABEL, Runtime
 from tests.integration.conformance_world import (
     ALL,
     LAB,
@@ -74,6 +75,11 @@ def test_what_is_made_is_found_and_removed_and_removing_again_is_fine(runtime: R
         # By the owner, not by the subnet: another lab may have taken it at once.
         assert not any(lab in owner for owner in runtime.taken_subnets().values())
     runtime.remove(lab)  # and it was removed before: the second time is nothing to it
+
+
+def test_what_a_node_runs_is_told(real: Runtime, lab: PlacedTopology) -> None:
+    (server,) = (made for made in real.made(LAB) if made.name == "server")
+    assert re.fullmatch("sha256:[0-9a-f]{64}", server.labels[IMAGE_ID_LABEL])
 
 
 def test_a_name_in_use_is_refused(runtime: Runtime) -> None:

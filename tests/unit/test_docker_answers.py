@@ -15,6 +15,7 @@ from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime import control_groups, docker_cpu
 from testbed.runtime import docker as docker_runtime
+from testbed.runtime.base import IMAGE_ID_LABEL, IMAGE_LABEL
 from testbed.runtime.docker import DockerRuntime
 from testbed.topology.plan import place
 
@@ -72,7 +73,8 @@ class Engine:
 
     def containers(self, **_: Any) -> Any:
         networks = {"tb-a.net0": self._answers["endpoint"], "tb-a.net1": {**self._answers["endpoint"], "IPAddress": ""}}
-        return [{"Labels": LABELS, "State": "running", "NetworkSettings": {"Networks": networks}}]
+        image = {"Image": "testbed/server:0123", "ImageID": "sha256:4567"}
+        return [{"Labels": LABELS, "State": "running", "NetworkSettings": {"Networks": networks}, **image}]
 
     def inspect_container(self, name: str) -> Any:
         return {"Id": name, "State": {"Pid": 1}}
@@ -156,6 +158,11 @@ def server() -> tuple[PlacedTopology, PlacedNode]:
     own = Node(name="server", image="i", networks=("net0", "net1"))
     placed = place(Topology(networks=(Network(name="net0"), Network(name="net1")), nodes=(own,)), "a", {}, [0])
     return placed, placed.node("server")
+
+
+def test_what_a_node_was_made_from_is_told_also_of_one_without_our_label(engine: Engine) -> None:
+    (node,) = (made for made in DockerRuntime().made("a") if made.kind == "node")
+    assert (node.labels[IMAGE_LABEL], node.labels[IMAGE_ID_LABEL]) == ("testbed/server:0123", "sha256:4567")
 
 
 def test_a_node_on_two_networks_is_joined_to_both_before_it_starts_by_name_and_address(engine: Engine) -> None:
