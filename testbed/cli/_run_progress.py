@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from testbed.cli._progress import say
 from testbed.engine.sweep import Point
 from testbed.errors import ProgramError
+from testbed.model.link_report import LinkReport
 from testbed.model.record import Record, Verdict
 
 
@@ -31,6 +35,13 @@ class RunProgress:
         """So that nobody wonders what became of a link that was found changed."""
         say(f"{self._title}: a run that was killed had left links changed: they are put back")
 
+    def links_measured(self, reports: Sequence[LinkReport]) -> None:
+        """Which backends shape the links; nothing where none is shaped."""
+        for backend, group in groupby(sorted(reports, key=lambda each: each.backend), lambda each: each.backend):
+            verdicts = Counter(each.verdict for each in group)
+            found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+            say(f"{self._title}: links shaped by {backend}: {found}")
+
     def run_started(self, folder: Path, todo: int) -> None:
         """Says where results go, and how long it will take."""
         self._todo = todo
@@ -39,7 +50,7 @@ class RunProgress:
 
     def server_skipped(self, label: str, reason: str) -> None:
         """Names what cannot run here."""
-        say(f"  skipped {label}: {reason}")
+        say(f"{self._title}: skipped {label}: {reason}")
 
     def point_started(self, point: Point) -> None:
         """On a terminal: what is being measured, overwritten by the next."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from testbed.engine.program_names import ARRIVALS, names_in
 from tests.native.client_lab import build
 
 TARGET = ("--target", "192.0.2.1", "--hosts", "10.1.0.0/16")
@@ -50,6 +52,13 @@ def complaint(program: str, *flags: str) -> str:
 )
 def test_loadgen_refuses(flags: tuple[str, ...], says: str) -> None:
     assert says in complaint("loadgen", *flags)
+
+
+def test_names_of_arrival_processes_are_those_of_their_files() -> None:
+    allowed = complaint("loadgen", *LOAD, "--arrival", "poisson").strip()
+    assert set(names_in(ARRIVALS)) <= set(re.split(r"\W+", allowed))
+    for name in names_in(ARRIVALS):
+        assert "--arrival" not in complaint("loadgen", *LOAD, "--arrival", name, "--engine", "quic")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pytest
+
+from testbed.engine import point as point_life
 from testbed.engine.lab import Lab
+from testbed.engine.measured import HostSample
 from testbed.model.record import Errors
 from testbed.runtime.fake import Call, FakeRuntime, Script
 
@@ -23,6 +28,16 @@ def histogram(*values: int) -> dict[str, Any]:
     """As the programs write one (values below 2048 have buckets of their own)."""
     buckets = [[value, values.count(value)] for value in sorted(set(values))]
     return {"count": len(values), "max": max(values, default=0), "sum": sum(values), "buckets": buckets}
+
+
+def measuring(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world in which points take no time, on a machine on which nothing else runs."""
+    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
+    still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
+    monkeypatch.setattr(
+        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
+    )
+    return World()
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +12,17 @@ import pytest
 from testbed.analysis.claims import judge_claims
 from testbed.engine import point as point_life
 from testbed.engine.lab import Lab
-from testbed.engine.measured import HostSample
 from testbed.engine.run import Silent, run
 from testbed.engine.sweep import Point
-from testbed.errors import PointsFailed, ProgramError, RunError, UsageError
+from testbed.errors import EnvironmentLack, PointsFailed, ProgramError, RunError, UsageError
 from testbed.model.claim import Outcome, compared
+from testbed.model.manifest import NodeProgram
 from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
 from testbed.workload.specweb99 import SpecWeb99
 from testbed.workload.trace import Trace
 from tests.unit.records import SCENARIO
-from tests.unit.scripted_world import World
+from tests.unit.scripted_world import World, measuring
 
 FAST = Profile(rates_per_s=(1000, 2000), warm_up_s=0, window_s=0.01, client_timeout_s=0.1)
 
@@ -34,12 +35,7 @@ def scenario(**changes: object) -> Scenario:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Programs from the script, and a machine on which nothing else runs."""
-    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
-    still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
-    monkeypatch.setattr(
-        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
-    )
-    return World()
+    return measuring(monkeypatch)
 
 
 @pytest.fixture
@@ -165,7 +161,8 @@ def test_a_point_that_fails_twice_is_named_the_others_stand_and_resume_runs_it(
 ) -> None:
     world.fail_servers = 1
     observer = Spoiling(world)
-    with pytest.raises(PointsFailed, match="1 of 4 points failed; go on with: testbed run … --resume") as caught:
+    said = r"1 of 4 points failed, .*cannot bind .*; go on with: testbed run … --resume"
+    with pytest.raises(PointsFailed, match=said) as caught:
         run(scenario(), lab, results=tmp_path, observer=observer)
     assert observer.failed == 2
     (folder,) = (tmp_path / "example").iterdir()
@@ -190,7 +187,7 @@ def test_a_file_set_larger_than_the_memory_for_it_is_refused_with_both_sizes(
     said = r"files need 5 MB, and /srv of server holds 4 MB: take a smaller set, or give its tmpfs more \(size= in"
     with pytest.raises(UsageError, match=said):
         run(scenario(workload=SpecWeb99(directories=1)), lab, results=tmp_path)
-    assert list((tmp_path / "example").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_has_the_workload_of_its_profile(world: World, lab: Lab, tmp_path: Path) -> None:
@@ -213,6 +210,41 @@ def test_a_broken_world_is_given_up_on(world: World, lab: Lab, tmp_path: Path) -
         RunError, match=r"gave up: 3 points in a row failed, the last with: userver on server .*cannot bind"
     ):
         run(scenario(), lab, results=tmp_path)
+    assert list((tmp_path / "example").iterdir()) == []
+
+
+def test_a_run_of_which_every_point_failed_leaves_nothing(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.fail_servers = 99
+    one = scenario(servers=SCENARIO.servers[:1])
+    with pytest.raises(RunError, match=r"2 of 2 points failed, the last with: .*cannot bind") as caught:
+        run(one, lab, results=tmp_path)
+    assert not isinstance(caught.value, PointsFailed)
+    assert list((tmp_path / "example").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [EnvironmentLack("no image", "build it"), KeyboardInterrupt()])
+def test_whatever_ends_a_run_before_its_first_point_leaves_nothing(
+    lab: Lab, tmp_path: Path, error: BaseException
+) -> None:
+    class Ending(Silent):
+        def point_started(self, point: Point) -> None:
+            raise error
+
+    with pytest.raises(type(error)):
+        run(scenario(), lab, results=tmp_path, observer=Ending())
+    assert list((tmp_path / "example").iterdir()) == []
+
+
+def test_an_unknown_arrival_process_is_refused_with_what_there_is(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="arrival process 'nonsense': one of deterministic, exponential, uniform"):
+        run(scenario(arrival="nonsense"), lab, results=tmp_path)
+
+
+def test_the_manifest_says_what_each_node_runs(lab: Lab, tmp_path: Path) -> None:
+    lab.runtime.images["server"] = ("testbed/server:0123456789ab", "sha256:1")  # type: ignore[attr-defined]
+    programs = run(scenario(), lab, results=tmp_path).manifest.programs
+    assert programs["server"] == NodeProgram(image="testbed/server", tag="testbed/server:0123456789ab", id="sha256:1")
+    assert programs["client1"] == NodeProgram(image="testbed/client")
 
 
 def test_a_link_that_flapped_unasked_makes_the_point_invalid(world: World, lab: Lab, tmp_path: Path) -> None:
@@ -243,6 +275,47 @@ def test_another_experiment_is_not_resumed(
     first = run(scenario(), lab, results=tmp_path)
     with pytest.raises(UsageError, match=f"holds another {what}"):
         run(scenario(**change), lab, results=tmp_path, resume=first.folder, seed=seed)
+
+
+CHANGED: dict[str, tuple[dict[str, object], str]] = {
+    "host": ({"host": {"kernel": "2.4.26"}}, "host: kernel"),
+    "runtime": ({"runtime": {"name": "docker"}}, r"runtime: name \(docker; now fake\)"),
+    "paths": ({"paths": {"switched": True, "steered": False}}, r"paths: switched \(True; now False\)"),
+    "topology": ({"topology": {"nodes": []}}, "topology"),
+    "programs": ({"programs": {"server": {"image": "testbed/server", "tag": "testbed/server:0"}}}, "program of server"),
+    "links": ({"links": [{"node": "a", "network": "b", "direction": "up", "backend": "tbf"}]}, "link backend"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_run_is_not_resumed_in_another_world(lab: Lab, tmp_path: Path, what: str) -> None:
+    changes, said = CHANGED[what]
+    path = run(scenario(), lab, results=tmp_path).folder / "manifest.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps({**saved, **{name: _over(saved[name], value) for name, value in changes.items()}}))
+    with pytest.raises(UsageError, match=f"holds another {said}"):
+        run(scenario(), lab, results=tmp_path, resume=path.parent)
+
+
+def _over(there: object, value: object) -> object:
+    return {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+
+
+def test_another_lab_of_the_same_world_may_go_on_and_its_links_are_kept(world: World, lab: Lab, tmp_path: Path) -> None:
+    world.fail_servers = 1
+    with pytest.raises(PointsFailed):
+        run(scenario(), lab, results=tmp_path, observer=Spoiling(world))
+    (folder,) = (tmp_path / "example").iterdir()
+    first = lab.placed.networks[0].subnet
+    lab.down()
+    lab.runtime.taken[first] = "somebody else"  # type: ignore[attr-defined]  # the fake's own
+    lab.up()
+    assert lab.placed.networks[0].subnet != first
+    done = run(scenario(), lab, results=tmp_path, resume=folder)
+    assert len(done.records) == 4
+    (resumed,) = done.manifest.resumed
+    assert resumed["links"] == []
+    assert resumed["at"] >= done.manifest.started_at
 
 
 def test_claims_judge_a_run_and_do_not_make_it_another(world: World, lab: Lab, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import cast
 from testbed.engine.lab import Lab
 from testbed.engine.program import Line
 from testbed.engine.under_test.base import KINDS, Running, Usage
-from testbed.errors import ProgramError, UsageError
+from testbed.errors import ProgramError
 from testbed.model.placed import PlacedNode
 from testbed.model.scenario import Scenario
 from testbed.model.server import Server, ServerImage
@@ -47,11 +47,10 @@ class ImageKind:
     """See ``Kind``."""
 
     def unavailable(self, lab: Lab, servers: tuple[Server, ...]) -> dict[str, str]:
-        """None: what cannot run fails by name in ``prepare``."""
+        """All of them without an engine. An image that is not there fails by name in ``prepare``."""
         if not lab.runtime.has_images:
-            raise UsageError(
-                f"a server from an image needs a runtime with images (docker): {lab.runtime.name} has none"
-            )
+            reason = f"a server from an image needs a runtime with images (docker): {lab.runtime.name} has none"
+            return {server.label: reason for server in servers}
         return {}
 
     def prepare(self, lab: Lab, scenario: Scenario, servers: tuple[Server, ...]) -> None:
