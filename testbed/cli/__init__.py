@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(_with_hint(error), error.exit_code)
     except TestbedError as error:
         return _complain(str(error), error.exit_code)
+    except OSError as error:  # a full disk, a folder that may not be written
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"{where}{error.strerror or error}", TestbedError.exit_code)
     except (KeyboardInterrupt, click.Abort):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the clean-up is done: one more would only spoil the exit code

@@ -24,6 +24,9 @@ runtime = click.option(
     "--runtime", default="auto", metavar="NAME", show_default=True, help="docker, netns, or auto: docker, else netns."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout, for machines.")
+as_json_lines = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON value on stdout for each scenario, a line each, as it ends."
+)
 topology_file = click.option(
     "--file",
     "-f",

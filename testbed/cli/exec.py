@@ -14,7 +14,13 @@ from testbed.engine.lab import Lab
 @_options.lab
 @_options.runtime
 @click.option(
-    "--timeout", "timeout_s", default=30.0, metavar="SECONDS", show_default=True, help="Kill it after so long."
+    "--timeout",
+    "timeout_s",
+    default=30.0,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    show_default=True,
+    help="Kill it after so long.",
 )
 @click.argument("node")
 @click.argument("words", nargs=-1, required=True, metavar="COMMAND...")

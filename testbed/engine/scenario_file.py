@@ -32,7 +32,7 @@ def load_scenario(file: Path | str) -> Scenario:
     """
     path = _shipped(str(file)) if _NAME.fullmatch(str(file)) else Path(file)
     if not path.is_file():
-        raise InputError(str(path), "no such scenario file")
+        raise InputError(str(path), "no such scenario file: `testbed scenarios` lists those that there are")
     name = f"testbed_scenario_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -115,10 +115,14 @@ def _with(scenario: Scenario, key: str, value: Any, where: str, profile: str) ->
 
 
 def _with_limit(server: Server, key: str, value: Any, where: str) -> Server:
-    """Every µserver gets the limit ("inf": none); other people's servers have their own."""
+    """Every µserver gets the limit ("inf": none, of accepts); other people's servers have their own."""
     if not isinstance(server, Userver):
         return server
-    return Userver.checked(where, {**server.model_dump(), key: None if value == "inf" else value})
+    if key == "accept_limit" and value == "inf":
+        value = None
+    elif key == "accept_limit" and not isinstance(value, int):
+        raise InputError(where, f"accept_limit: a whole number from 1, or inf, not {value!r}")
+    return Userver.checked(where, {**server.model_dump(), key: value})
 
 
 def _checked(scenario: Scenario, change: dict[str, Any], where: str) -> Scenario:

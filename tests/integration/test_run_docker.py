@@ -19,6 +19,7 @@ from testbed.engine.under_test.base import PORT
 from testbed.model.record import Verdict
 from testbed.runtime.base import Made
 from testbed.runtime.docker import DockerRuntime
+from testbed.runtime.docker_images import image_tag
 from testbed.store.reading import Run, find_runs, read_run
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,9 @@ def test_a_run_measures_draws_and_leaves_nothing(lab: str, tmp_path: Path) -> No
         "figure_1_reply_rate.svg",
     }
     assert run.manifest.host["kernel"] == os.uname().release
+    programs = run.manifest.programs
+    assert {programs["server"].tag, programs["client1"].tag} == {image_tag("server"), image_tag("client")}
+    assert all(program.id.startswith("sha256:") for program in programs.values())
     assert "figure:" in done.stdout
     assert labelled(lab) == []
 

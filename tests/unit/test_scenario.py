@@ -88,7 +88,7 @@ def test_settings_change_scenario_profile_workload_and_servers() -> None:
         ("idle_connections=-1", "greater than or equal to 0"),
         ("idle_connections=[1, 1]", "none twice"),
         ("accept_limit=0", "accept_limit: Input should be greater than or equal to 1, not 0"),
-        ("accept_limit=many", "accept_limit: Input should be a valid integer"),
+        ("accept_limit=many", "accept_limit: a whole number from 1, or inf, not 'many'"),
         ("backlog=0", "backlog: Input should be greater than or equal to 1"),
         ("nonsense=1", "unknown setting 'nonsense': one of"),
         ("window_s", "must be key=value"),
