@@ -12,13 +12,12 @@ import pytest
 
 from testbed.cli import main
 from testbed.engine.program_names import ARRIVALS, MECHANISMS, names_in
-from testbed.errors import EnvironmentLack
-from testbed.runtime import choose as choosing
 from testbed.runtime import docker_images
 from testbed.runtime.base import RUNTIMES
 from testbed.runtime.fake import FakeRuntime
 from testbed.store.reading import find_runs
 from tests.unit.scripted_world import World, measuring
+from tests.unit.test_cli import Gone, only
 
 SCENARIO = """
 from testbed import OneByte, Profile, Scenario, ServerImage, mechanisms
@@ -49,7 +48,7 @@ def runtime(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     made = world.lab().runtime
     assert isinstance(made, FakeRuntime)
     RUNTIMES.names()
-    monkeypatch.setitem(RUNTIMES._entries, "fake", lambda: made)
+    monkeypatch.setitem(RUNTIMES._entries, "fake", only(made))
     return made
 
 
@@ -131,15 +130,15 @@ def test_a_dry_run_adds_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_what_the_lab_is_made_with_is_said_before_the_first_point(
     tmp_path: Path, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def no_engine() -> FakeRuntime:
-        raise EnvironmentLack("Docker does not run", "start it")
+    class Better(Gone):
+        preference = 0
 
-    monkeypatch.setitem(RUNTIMES._entries, "docker", no_engine)
-    monkeypatch.setattr(choosing, "_PREFERRED", ("docker", "fake"))
+    monkeypatch.setitem(RUNTIMES._entries, "docker", Better)
+    monkeypatch.delitem(RUNTIMES._entries, "netns", raising=False)
     file = scenario(tmp_path, "one")
     assert main(["run", file, "--results", str(tmp_path / "results")]) == 0
     lines = capsys.readouterr().err.splitlines()
-    said = "runtime: fake (docker: Docker does not run); fast path: off: the fake runtime has no frames; --link auto"
+    said = "runtime: fake (docker: no engine answers); fast path: off: the fake runtime has no frames; --link auto"
     assert said in lines
     assert lines.index(said) < next(index for index, line in enumerate(lines) if "replies/s" in line)
 
