@@ -30,6 +30,9 @@ def check_same(folder: Path, there: Manifest, now: Manifest) -> None:
 
 
 def _compared(there: Manifest, now: Manifest) -> Iterator[tuple[str, Any, Any]]:
+    files = there.scenario.get("workload_digest")
+    if files is not None:  # older runs have the names of the files alone
+        yield "content of the workload's files", files, now.scenario.get("workload_digest")
     yield "scenario", _measured(there.scenario), _measured(now.scenario)
     yield "profile", there.profile, now.profile
     yield "seed", there.seed, now.seed
@@ -49,8 +52,8 @@ def _compared(there: Manifest, now: Manifest) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _measured(scenario: dict[str, Any]) -> dict[str, Any]:
-    """What decides what is measured: claims only judge it, and may have changed since."""
-    return {name: value for name, value in scenario.items() if name != "claims"}
+    """What decides what is measured: claims only judge it, and may have changed since. Files are compared apart."""
+    return {name: value for name, value in scenario.items() if name not in ("claims", "workload_digest")}
 
 
 def _world(topology: dict[str, Any]) -> list[dict[str, Any]]:

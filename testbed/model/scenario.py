@@ -152,4 +152,6 @@ class Scenario(Value):
         data = self.model_dump(mode="json", exclude={"profiles"})
         data["labels"] = [server.label for server in self.servers]
         data["workload_name"] = self.workload.name
+        if self.workload.digest is not None:
+            data["workload_digest"] = self.workload.digest
         return data

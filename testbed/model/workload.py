@@ -19,6 +19,11 @@ class Workload(Value):
         """The files below the server's document root: path → content."""
         raise NotImplementedError
 
+    @property
+    def digest(self) -> str | None:
+        """Of what it reads from files of the user's: its fields name them alone. None where it reads none."""
+        return None
+
     def client_files(self, client: int, clients: int, seed: int) -> Mapping[str, bytes]:
         """Files that client ``client`` of ``clients`` needs (traces): name → content. None by default."""
         return {}

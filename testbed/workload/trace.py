@@ -8,8 +8,10 @@ belong to the same burst; after a URI may stand ``think=SECONDS`` (after the bur
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, field_validator
@@ -176,10 +178,19 @@ class Trace(Workload):
         """The file's name."""
         return f"trace {self.path.name}"
 
-    @property
+    @cached_property
     def sessions(self) -> tuple[Session, ...]:
-        """Read from the file. Raises InputError."""
+        """Read from the file when they are first asked for, and never again: a run plays one trace. Raises
+        InputError."""
         return read_trace(self.path)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the sessions and of every file below the folder, names and contents. Raises InputError."""
+        made = hashlib.sha256(format_trace(self.sessions).encode())
+        for name, content in self.documents().items():
+            made.update(f"{name}\0{len(content)}\0".encode() + content)
+        return f"sha256:{made.hexdigest()}"
 
     @property
     def beyond_get(self) -> tuple[str, ...]:

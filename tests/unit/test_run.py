@@ -301,6 +301,22 @@ def _over(there: object, value: object) -> object:
     return {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
 
 
+def test_a_run_of_a_trace_that_was_changed_is_not_resumed(world: World, lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "1.bin").write_bytes(b"x")
+    log = tmp_path / "log"
+
+    def traced() -> Scenario:
+        return scenario(workload=Trace(path=log, folder=tmp_path / "docs"))
+
+    log.write_text("/1.bin\n\n")
+    folder = run(traced(), lab, results=tmp_path).folder
+    run(traced(), lab, results=tmp_path, resume=folder)
+    log.write_text("/1.bin\n\n/1.bin\n\n")
+    with pytest.raises(UsageError, match="holds another content of the workload's files"):
+        run(traced(), lab, results=tmp_path, resume=folder)
+
+
 def test_another_lab_of_the_same_world_may_go_on_and_its_links_are_kept(world: World, lab: Lab, tmp_path: Path) -> None:
     world.fail_servers = 1
     with pytest.raises(PointsFailed):

@@ -58,6 +58,23 @@ def test_parsing_never_fails_in_any_other_way(text: str) -> None:
         assert "\n" not in error.where  # noqa: PT017 (either outcome is right)
 
 
+def test_a_trace_is_read_once_and_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    log, document = tmp_path / "log", tmp_path / "docs" / "a"
+    log.write_text("/a\n\n")
+    document.write_bytes(b"abc")
+    workload = Trace(path=log, folder=tmp_path / "docs")
+    digests = [workload.digest]
+    log.write_text("/a\n\n/a\n\n")
+    assert len(workload.sessions) == 1
+    assert workload.digest == digests[0]
+    digests.append(Trace(path=log, folder=tmp_path / "docs").digest)
+    document.write_bytes(b"abd")
+    digests.append(Trace(path=log, folder=tmp_path / "docs").digest)
+    assert len(set(digests)) == 3
+    assert Trace(path=log, folder=tmp_path / "docs").digest == digests[2]
+
+
 def test_a_trace_file_as_a_workload(tmp_path: Path) -> None:
     (tmp_path / "docs" / "sub").mkdir(parents=True)
     (tmp_path / "docs" / "sub" / "a").write_bytes(b"abc")
@@ -70,7 +87,7 @@ def test_a_trace_file_as_a_workload(tmp_path: Path) -> None:
     assert set(parse_trace(first.decode(), "a")) == set(parse_trace(second.decode(), "b"))
     assert not workload.beyond_get
     (tmp_path / "log").write_text("/a method=PUT\n/b method=HEAD\n/c method=POST contents=x\n")
-    assert workload.beyond_get == ("POST", "PUT", "contents=")
+    assert Trace(path=tmp_path / "log", folder=tmp_path / "docs").beyond_get == ("POST", "PUT", "contents=")
     with pytest.raises(InputError, match="no such folder"):
         Trace(path=tmp_path / "log", folder=tmp_path / "none").documents()
     with pytest.raises(InputError, match="cannot be read"):
