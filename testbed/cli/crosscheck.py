@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 
 from testbed.cli import _options, _progress
+from testbed.engine import lab_state
 from testbed.engine.crosscheck import ROUNDS, Comparison, Row, compare, crosscheck
-from testbed.engine.lab import Lab
+from testbed.engine.lab import Lab, checked_name
+from testbed.engine.programs import check_current
 from testbed.errors import RunError
 
 
@@ -16,9 +20,13 @@ from testbed.errors import RunError
 @_options.as_json
 def command(lab_name: str, runtime: str, as_json: bool) -> None:
     """Drive one server with httperf, with loadgen on kernel TCP and with its own TCP, and compare what they see."""
-    with _progress.steps("up", quiet=as_json) as progress:
-        standing = Lab.stands(lab_name, runtime)
-        lab = Lab.attach(lab_name, runtime) if standing else Lab(name=lab_name, runtime=runtime, progress=progress)
+    with _progress.steps("up", quiet=as_json) as progress, ExitStack() as stack:
+        stack.enter_context(lab_state.in_use(checked_name(lab_name)))
+        if Lab.stands(lab_name, runtime):
+            lab = Lab.attach(lab_name, runtime)
+            check_current(lab)
+        else:
+            lab = Lab(name=lab_name, runtime=runtime, progress=progress)
         with lab:
             rows = crosscheck(lab, lambda row: None if as_json else _print(row))
     found = compare(rows)
