@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from testbed.analysis.claims import judge_claims as judge_claims
     from testbed.engine.lab import Lab as Lab
+    from testbed.engine.run import Observer as Observer
+    from testbed.engine.run import Silent as Silent
     from testbed.engine.run import run as run
     from testbed.engine.scenario_file import load_scenario as load_scenario
     from testbed.errors import TestbedError as TestbedError
@@ -36,14 +38,21 @@ if TYPE_CHECKING:
     from testbed.model.profiles import SPECWEB99_WAN_PROFILES as SPECWEB99_WAN_PROFILES
     from testbed.model.profiles import TIMELINE_PROFILES as TIMELINE_PROFILES
     from testbed.model.profiles import WAN_PROFILES as WAN_PROFILES
+    from testbed.model.record import Record as Record
+    from testbed.model.record import Verdict as Verdict
     from testbed.model.scenario import Profile as Profile
     from testbed.model.scenario import Scenario as Scenario
     from testbed.model.server import Server as Server
     from testbed.model.server import ServerImage as ServerImage
     from testbed.model.server import Userver as Userver
     from testbed.model.server import mechanisms as mechanisms
+    from testbed.model.shape import LinkShape as LinkShape
+    from testbed.model.shape import Shape as Shape
     from testbed.model.timeline import at as at
+    from testbed.model.topology import Network as Network
+    from testbed.model.topology import Node as Node
     from testbed.model.topology import Topology as Topology
+    from testbed.store.reading import Run as Run
     from testbed.store.reading import read_run as read_run
     from testbed.topology.compose import load_compose as load_compose
     from testbed.workload.one_byte import OneByte as OneByte
@@ -53,6 +62,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Lab": "testbed.engine.lab",
     "run": "testbed.engine.run",
+    "Observer": "testbed.engine.run",
+    "Silent": "testbed.engine.run",
     "load_scenario": "testbed.engine.scenario_file",
     "TestbedError": "testbed.errors",
     "draw_figures": "testbed.figures.draw",
@@ -72,15 +83,22 @@ _HOMES = {
     "SPECWEB99_WAN_PROFILES": "testbed.model.profiles",
     "TIMELINE_PROFILES": "testbed.model.profiles",
     "WAN_PROFILES": "testbed.model.profiles",
+    "Record": "testbed.model.record",
+    "Verdict": "testbed.model.record",
     "Profile": "testbed.model.scenario",
     "Scenario": "testbed.model.scenario",
     "Server": "testbed.model.server",
     "ServerImage": "testbed.model.server",
     "Userver": "testbed.model.server",
     "mechanisms": "testbed.model.server",
+    "LinkShape": "testbed.model.shape",
+    "Shape": "testbed.model.shape",
     "at": "testbed.model.timeline",
     "Topology": "testbed.model.topology",
+    "Network": "testbed.model.topology",
+    "Node": "testbed.model.topology",
     "read_run": "testbed.store.reading",
+    "Run": "testbed.store.reading",
     "load_compose": "testbed.topology.compose",
     "OneByte": "testbed.workload.one_byte",
     "SpecWeb99": "testbed.workload.specweb99",

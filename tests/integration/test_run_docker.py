@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,17 @@ def test_a_run_measures_draws_and_leaves_nothing(lab: str, tmp_path: Path) -> No
     assert {programs["server"].tag, programs["client1"].tag} == {image_tag("server"), image_tag("client")}
     assert all(program.id.startswith("sha256:") for program in programs.values())
     assert "figure:" in done.stdout
+    assert labelled(lab) == []
+
+
+def test_the_documented_program_runs(lab: str, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    named = program.replace('name="api"', f'name="{lab}", runtime="docker"')
+    assert named != program
+    done = subprocess.run([sys.executable, "-c", named], capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    records = only_run(tmp_path / "results", "two_clients").records
+    assert [record.replies_per_s for record in records] == pytest.approx([r.offered_per_s for r in records], rel=0.25)
     assert labelled(lab) == []
 
 
