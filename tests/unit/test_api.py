@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 def test_the_documented_program_measures_prints_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TESTBED_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     runtime = measuring(monkeypatch).lab().runtime
     monkeypatch.setattr(lab_engine, "choose", lambda name: runtime)
