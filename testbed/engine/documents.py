@@ -35,7 +35,9 @@ def place_documents(lab: Lab, node: str, folder: str, documents: Mapping[str, by
         return file_set
     _must_fit(lab, node, folder, documents)
     script = 'rm -f "$1" && find "$0" -mindepth 1 -delete'
-    _done(lab, node, ["sh", "-c", script, folder, _MARK], f"cannot empty {folder} of {node}")
+    emptied = lab.run(node, ["sh", "-c", script, folder, _MARK])
+    if emptied.status != 0:
+        raise RunError(f"cannot empty {folder} of {node}: {emptied.stderr.strip()}")
     lab.put_files(node, folder, documents)
     lab.put_files(node, _MARK.rpartition("/")[0], {_MARK.rpartition("/")[2]: digest.encode()})
     return file_set
@@ -50,20 +52,13 @@ def _digest(documents: Mapping[str, bytes]) -> str:
 
 
 def _must_fit(lab: Lab, node: str, folder: str, documents: Mapping[str, bytes]) -> None:
-    text = _done(
-        lab, node, ["df", "--block-size=1", "--output=size", folder], f"cannot ask {node} how large {folder} is"
-    )
-    size = int(text.split()[-1])
+    done = lab.ask(node, ["df", "--block-size=1", "--output=size", folder])
+    if done.status != 0:
+        raise RunError(f"cannot ask {node} how large {folder} is: {done.stderr.strip()}")
+    size = int(done.stdout.split()[-1])
     needed = sum(-(-len(content) // _PAGE) * _PAGE for content in documents.values())
     if size and needed > size:  # 0: without a limit
         raise UsageError(
             f"the workload's files need {needed / 1e6:,.0f} MB, and {folder} of {node} holds {size / 1e6:,.0f} MB: "
             "take a smaller set, or give its tmpfs more (size= in compose.yaml)"
         )
-
-
-def _done(lab: Lab, node: str, command: list[str], failing: str) -> str:
-    done = lab.run(node, command)
-    if done.status != 0:
-        raise RunError(f"{failing}: {done.stderr.strip()}")
-    return done.stdout

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from ipaddress import IPv4Network
 from types import TracebackType
 from typing import Protocol, Self
@@ -25,6 +26,7 @@ from testbed.link.base import AUTO
 from testbed.link.choose import checked_backend
 from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import NODE_NAME, Topology
+from testbed.runtime.asking import asked
 from testbed.runtime.base import Completed, Made, Paths, Process, Runtime
 from testbed.runtime.choose import choose
 from testbed.topology.default import default_topology
@@ -192,6 +194,10 @@ class Lab:
     def run(self, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b"") -> Completed:
         """Run a command in a node to its end (``Runtime.run``)."""
         return self.runtime.run(self.name, self._known(node), command, timeout_s, stdin)
+
+    def ask(self, node: str, command: Sequence[str]) -> Completed:
+        """Run a command that only looks, and always prints what it sees (``testbed.runtime.asking``)."""
+        return asked(partial(self.run, node), command, f"on {node}")
 
     def start(self, node: str, command: Sequence[str]) -> Process:
         """Start a program in a node (``Runtime.start``)."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from testbed.errors import RuntimeFault, UsageError
 from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import Node
+from testbed.runtime.asking import asked
 from testbed.runtime.base import Completed, Process, Runtime
 
 _SUFFIX = "-link"
@@ -25,7 +25,6 @@ _IMAGE, BUILD = "testbed/link", "link"
 _CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_NICE", "SETGID", "SETUID")
 """Rules and queues; copies and captures; linkem must not wait for a busy server; tcpdump insists on the last two."""
 
-_QUESTIONS = 5
 _STATE_FOLDER = "/tmp/testbed-links"
 
 
@@ -74,12 +73,7 @@ class Sidecar:
         return _namespace_of_inode(int(done.stdout)) if done.status == 0 else None
 
     def _told(self, command: Sequence[str]) -> Completed:
-        """A command that always prints something. A busy engine may lose all that a quick one printed: asked again."""
-        for _ in range(_QUESTIONS):
-            done = self.run(command)
-            if done.status != 0 or done.stdout:
-                return done
-        raise RuntimeFault(f"{shlex.join(command)} beside {self._node} printed nothing, {_QUESTIONS} times")
+        return asked(self.run, command, f"beside {self._node}")
 
     def keep(self, name: str, text: str) -> None:
         """Store a text with the lab, for a later process; it is forgotten with the lab."""
