@@ -66,8 +66,8 @@ class Launcher:
             shell = self._start(node, ["sh", "-c", _SCRIPT])
             if first:
                 shell.prefer()  # what it starts inherits it
-        shell.tell(_LAUNCH + " ".join(command))
         launched = Launched(shell, command[0])
+        shell.tell(_LAUNCH + " ".join(command))
         self._latest[node] = shell, launched
         return launched
 
@@ -85,6 +85,7 @@ class Launched:
     def __init__(self, shell: Process, name: str) -> None:
         self._shell = shell
         self._name = name
+        self._stderr_before = shell.stderr()
         self._unread: list[str] = []
         self._status: int | None = None
 
@@ -128,8 +129,8 @@ class Launched:
                 raise ProgramError(f"{self._name} still runs after {timeout_s:g} s")
 
     def stderr(self) -> str:
-        """See the contract; what earlier ones wrote stands before it."""
-        return self._shell.stderr()
+        """See the contract. What earlier ones wrote is left out, while the shell's holds it all."""
+        return self._shell.stderr().removeprefix(self._stderr_before)
 
     def _look(self, timeout_s: float) -> None:
         """Take what it has printed, waiting up to that time for the first line, and note its end."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 from testbed.engine.lab import Lab
-from testbed.errors import ProgramError
+from testbed.errors import ProgramError, RunError
 from testbed.runtime.base import Process
 
 Line = dict[str, Any]
+
+_KILL_TIMEOUT_S = 5.0
 
 
 class Program:
@@ -39,11 +42,16 @@ class Program:
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self._ended:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        try:
             self._process.signal("KILL")
-            self._process.wait(5.0)
-            self._ended = True
+            self._process.wait(_KILL_TIMEOUT_S)
+        except RunError:
+            if error is None:
+                raise  # else what came first, Ctrl-C perhaps, is what counts
 
     def signal(self, name: str) -> None:
         """Send it a signal by name ("USR1")."""
