@@ -59,6 +59,16 @@ static uint64_t resident_peak_kib(void)
     return kib;
 }
 
+/* For how long it stood ready without a CPU: the second number (kernel: sched-stats.rst). False where that is not known. */
+static bool run_delay_ns(unsigned long long *ns)
+{
+    FILE *statistics = fopen("/proc/self/schedstat", "re");
+    bool known = statistics && fscanf(statistics, "%*u %llu", ns) == 1;
+    if (statistics)
+        fclose(statistics);
+    return known;
+}
+
 static void write_usage(struct json *json)
 {
     struct rusage usage;
@@ -67,6 +77,9 @@ static void write_usage(struct json *json)
     json_uint(json, "cpu_system_us", microseconds(usage.ru_stime));
     json_int(json, "context_switches_voluntary", usage.ru_nvcsw);
     json_int(json, "context_switches_involuntary", usage.ru_nivcsw);
+    unsigned long long delay_ns;
+    if (run_delay_ns(&delay_ns))
+        json_uint(json, "run_delay_us", delay_ns / 1000);
     json_uint(json, "max_resident_kib", resident_peak_kib());
 }
 

@@ -1,4 +1,4 @@
-"""What the machine itself says around a measurement window: CPU time by CPU, steal, pressure, softnet drops."""
+"""What the machine itself says around a measurement window: CPU time by CPU, steal, pressure, quotas, softnet drops."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.model.placed import cpu_numbers
+from testbed.runtime import control_groups
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -22,12 +23,14 @@ class HostSample:
     """One reading. ``cpus`` maps a CPU to its times in seconds.
 
     ``pressure_s`` is the time in which something waited for a CPU (PSI "some"; None where the kernel has no PSI);
-    ``softnet_drops`` counts frames that a full backlog dropped.
+    ``throttled_s`` is the time for which a quota stopped this program's control group or one around it (None where no
+    group can be read); ``softnet_drops`` counts frames that a full backlog dropped.
     """
 
     at_ns: int
     cpus: dict[int, dict[str, float]]
     pressure_s: float | None
+    throttled_s: float | None
     softnet_drops: int
 
 
@@ -40,14 +43,14 @@ def sample_host() -> HostSample:
             cpus[int(name[3:])] = {
                 field: int(value) * _TICK_S for field, value in zip(_FIELDS, values[: len(_FIELDS)], strict=True)
             }
-    return HostSample(time.monotonic_ns(), cpus, _pressure_s(), _softnet_drops())
+    return HostSample(time.monotonic_ns(), cpus, _pressure_s(), control_groups.throttled_s(), _softnet_drops())
 
 
 def _pressure_s() -> float | None:
     try:
         text = (_PROC / "pressure" / "cpu").read_text()
     except OSError:
-        return None  # PSI is off or not built in: the verdict names it as not known
+        return None  # PSI is off or not built in: the record says null, which no rule judges
     return int(text.split("total=", 1)[1].split()[0]) / 1e6
 
 
@@ -84,15 +87,17 @@ def window_evidence(
     apart = not set(server_cpus) & set(client_cpus)
     in_processes = cpu_seconds(before, after, server_cpus, ("user", "nice", "system"))
     busy = ("user", "nice", "system", "irq", "softirq", "steal")
-    pressure = None
-    if before.pressure_s is not None and after.pressure_s is not None:
-        pressure = (after.pressure_s - before.pressure_s) / seconds
     return {
         "window_s": seconds,
         "steal_share": cpu_seconds(before, after, every, ("steal",)) / (seconds * len(every)),
-        "pressure_share": pressure,
+        "pressure_share": _share(before.pressure_s, after.pressure_s, seconds),
+        "throttled_share": _share(before.throttled_s, after.throttled_s, seconds),
         "softnet_drops": after.softnet_drops - before.softnet_drops,
         "server_cpu_busy_share": cpu_seconds(before, after, server_cpus, busy) / (seconds * len(server_cpus)),
         "client_cpu_busy_share": cpu_seconds(before, after, client_cpus, busy) / (seconds * len(client_cpus)),
         "foreign_share": max(0.0, in_processes - server_cpu_s) / (seconds * len(server_cpus)) if apart else None,
     }
+
+
+def _share(before_s: float | None, after_s: float | None, seconds: float) -> float | None:
+    return None if before_s is None or after_s is None else (after_s - before_s) / seconds

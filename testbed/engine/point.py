@@ -11,8 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
+from testbed.engine.kernel import bridge_netfilter
 from testbed.engine.lab import Lab
 from testbed.engine.measured import cpus_of, sample_host
 from testbed.engine.program import Line, Program
@@ -40,9 +42,10 @@ _INTERVAL_S, _FINE_INTERVAL_S = 1.0, 0.1
 _STOP_TIMEOUT_S = 10.0
 _DRAIN_LIMIT_S = 15.0
 _STILL_S = 1.0
-"""What is left of closing sockets is reported after so long in all, or when none of them has gone for so long: those
-try again, ever more rarely, to reach a host that is gone (a FIN that an access link lost). The next point starts all
-the same with a fresh server."""
+"""Closing sockets are waited for so long in all, and no longer when none of them has gone for so long: those try again,
+ever more rarely, to reach a host that is gone (a FIN that an access link lost). The next point starts all the same
+with a fresh server; how many there are stands in its record as ``sockets_before``, and in this one's as
+``sockets_left``."""
 
 
 def prepare(lab: Lab, scenario: Scenario, seed: int) -> None:
@@ -62,12 +65,14 @@ def observe(
     with ExitStack() as stack:
         stack.enter_context(timeline.held())
         aside = stack.enter_context(ThreadPoolExecutor(2))
-        carriers_before = aside.submit(_carrier_changes, lab)
+        looking = aside.submit(_look_at_server, lab)
         server = stack.enter_context(KINDS.get(point.server.kind).start(lab, scenario, point.server))
+        seen_before = looking.result()  # it took no longer than the server's start: before there are idle connections
         load = _Load(lab, scenario, profile, point, seed, server.port, timeline)
-        # The clients, which wait for their start, get ready while the idle population comes to stand.
-        coming = aside.submit(_start_idles, stack, lab, scenario, point.idle_connections, server.port)
-        clients, late, start_ns, changes = _start_together(stack, load, [coming, carriers_before])
+        # The clients, which wait for their start, get ready while the idle population comes to stand. Its programs are
+        # in a stack of their own: that one is filled in another thread while this one may be unwound.
+        idles = stack.enter_context(_Idles(aside, load))
+        clients, late, start_ns, changes = _start_together(stack, load, [idles.coming])
         window_ns = start_ns + int(profile.warm_up_s * _NS_PER_S)
         _sleep_until(window_ns)
         before = _bracket(server)
@@ -75,21 +80,27 @@ def observe(
         after = _bracket(server)
         drain_s = profile.client_timeout_s + _STOP_TIMEOUT_S
         client_summaries = _finish_all(clients, drain_s, ask=False)
-        carriers_after = aside.submit(_carrier_changes, lab)
-        idle_summaries = _finish_all(coming.result(), _STOP_TIMEOUT_S, ask=True)
+        looking = aside.submit(_look_at_server, lab)
+        idle_summaries = _finish_all(idles.coming.result(), _STOP_TIMEOUT_S, ask=True)
         server_summary = server.finish()
         outcomes, links_off = changes.outcomes(), timeline.off()
-        carriers = carriers_after.result() - carriers_before.result() - timeline.carrier_changes(lab.server.name)
-    drained_s = _cool_down(lab, profile)
+        carriers = looking.result().carrier_changes - seen_before.carrier_changes
+        carriers -= timeline.carrier_changes(lab.server.name)
+    drained_s, sockets_left = _cool_down(lab, profile)
     return Observation(
         before,
         after,
         client_summaries,
         late,
         idle_summaries,
+        server.ready,
         server_summary,
         lab.server.cpuset,
         lab.clients[0].cpuset,
+        lab.paths,
+        False if lab.paths.switched else bridge_netfilter(),
+        seen_before.closing_sockets,
+        sockets_left,
         drained_s,
         _intervals(load, clients, client_summaries, start_ns),
         tuple(outcomes),
@@ -124,30 +135,63 @@ def towards(lab: Lab, node: PlacedNode, port: int) -> list[str]:
     return ["--target", server, "--port", str(port), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
 
 
-def _start_idles(stack: ExitStack, lab: Lab, scenario: Scenario, connections: int, port: int) -> list[Program]:
-    if not connections:
-        return []
-    if not lab.idles:
-        raise RunError("the topology has no node with role 'idle' to hold the idle connections")
-    share, rest = divmod(connections, len(lab.idles))
-    counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
-    mode = ["--mode", scenario.idle_mode]
-    if scenario.idle_mode == "slow-reader":
-        mode += ["--uri", f"/{SLOW_FILE}", "--read-rate", str(scenario.idle_read_bytes_per_s)]
+class _Idles:
+    """The programs that hold the idle connections, as they come up in another thread: ``coming`` has them all.
 
-    def start(node: PlacedNode, count: int) -> Program:
-        command = ["idleconn", *towards(lab, node, port), "--connections", str(count), *mode]
-        return Program.launch(lab, node.name, command)
+    A context manager: leaving it kills what runs, and what was being started then.
+    """
 
-    wanted = [(node, count) for node, count in zip(lab.idles, counts, strict=True) if count]
-    programs = _start_all(stack, [partial(start, *each) for each in wanted])
-    for program, (_, count) in zip(programs, wanted, strict=True):
-        ready = program.expect("ready", _READY_TIMEOUT_S)
-        if int(ready["established"]) < count:
-            raise ProgramError(
-                f"idleconn on {program.node} is ready with {ready['established']} of {count} connections"
-            )
-    return programs
+    def __init__(self, aside: ThreadPoolExecutor, load: _Load) -> None:
+        self._load = load
+        self._lock = Lock()
+        self._started: list[Program] = []
+        self._left = False
+        self.coming = aside.submit(self._start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.coming.cancel()
+        with self._lock:
+            self._left = True
+            started = tuple(self._started)
+        with ExitStack() as stack:
+            for program in started:
+                stack.push(program)
+
+    def _start(self) -> list[Program]:
+        connections, lab = self._load.point.idle_connections, self._load.lab
+        if not connections:
+            return []
+        if not lab.idles:
+            raise RunError("the topology has no node with role 'idle' to hold the idle connections")
+        share, rest = divmod(connections, len(lab.idles))
+        counts = [share + (1 if index < rest else 0) for index in range(len(lab.idles))]
+        wanted = [(node, count) for node, count in zip(lab.idles, counts, strict=True) if count]
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            programs = list(pool.map(self._start_one, *zip(*wanted, strict=True)))
+        for program, (_, count) in zip(programs, wanted, strict=True):
+            ready = program.expect("ready", _READY_TIMEOUT_S)
+            if int(ready["established"]) < count:
+                raise ProgramError(
+                    f"idleconn on {program.node} is ready with {ready['established']} of {count} connections"
+                )
+        return programs
+
+    def _start_one(self, node: PlacedNode, count: int) -> Program:
+        lab, scenario = self._load.lab, self._load.scenario
+        command = ["idleconn", *towards(lab, node, self._load.port), "--connections", str(count)]
+        command += ["--mode", scenario.idle_mode]
+        if scenario.idle_mode == "slow-reader":
+            command += ["--uri", f"/{SLOW_FILE}", "--read-rate", str(scenario.idle_read_bytes_per_s)]
+        program = Program.launch(lab, node.name, command)
+        with self._lock:
+            self._started.append(program)
+            if not self._left:
+                return program
+        with program:
+            raise ProgramError(f"idleconn on {program.node} is not wanted any more")
 
 
 def _start_all(stack: ExitStack, starts: Sequence[Callable[[], Program]]) -> list[Program]:
@@ -236,16 +280,6 @@ def _intervals(load: _Load, clients: list[Program], summaries: tuple[Line, ...],
     return intervals_of(by_network, start_ns, load.profile.load_s, load.interval_s)
 
 
-def _carrier_changes(lab: Lab) -> int:
-    """How often the server's interfaces have lost or gained their carriers, by the kernel's own count."""
-    numbers = range(len(lab.server.addresses))
-    files = [f"/sys/class/net/eth{number}/carrier_changes" for number in numbers]
-    done = lab.run(lab.server.name, ["cat", *files])
-    if done.status != 0:
-        raise RunError(f"cannot read the carriers of {lab.server.name}: {done.stderr.strip()}")
-    return sum(int(count) for count in done.stdout.split())
-
-
 def _sleep_until(at_ns: int) -> None:
     left = at_ns - time.monotonic_ns()
     if left > 0:
@@ -256,28 +290,47 @@ def _bracket(server: Running) -> Bracket:
     return Bracket(sample_host(), server.usage())
 
 
-def _cool_down(lab: Lab, profile: Profile) -> float:
-    """Wait as the profile says; returns the seconds that it took."""
+def _cool_down(lab: Lab, profile: Profile) -> tuple[float, int]:
+    """Wait as the profile says; returns the seconds that it took, and the sockets that are closing even then."""
     began = time.monotonic()
     if profile.cool_down_s is not None:
         time.sleep(profile.cool_down_s)
-    else:
-        left, fewer_at = _closing_sockets(lab), began
-        while left and time.monotonic() - began < _DRAIN_LIMIT_S and time.monotonic() - fewer_at < _STILL_S:
-            time.sleep(0.05)
-            before, left = left, _closing_sockets(lab)
-            fewer_at = time.monotonic() if left < before else fewer_at
-    return time.monotonic() - began
+    left, fewer_at = _closing_sockets(lab), began
+    while profile.cool_down_s is None and left and time.monotonic() - began < _DRAIN_LIMIT_S:
+        if time.monotonic() - fewer_at >= _STILL_S:
+            break
+        time.sleep(0.05)
+        before, left = left, _closing_sockets(lab)
+        fewer_at = time.monotonic() if left < before else fewer_at
+    return time.monotonic() - began, left
+
+
+def _closing_sockets(lab: Lab) -> int:
+    return _look_at_server(lab).closing_sockets
+
+
+@dataclass(frozen=True)
+class _ServerNetwork:
+    """The server's network: how often its interfaces have lost or gained their carriers, by the kernel's own count, and
+    TCP sockets in it that still have something to send or to hear."""
+
+    carrier_changes: int
+    closing_sockets: int
 
 
 _LISTEN, _TIME_WAIT = "0A", "06"
 """States in /proc/net/tcp (include/net/tcp_states.h). TIME_WAIT costs the next point nothing: its hosts are others."""
 
 
-def _closing_sockets(lab: Lab) -> int:
-    """TCP sockets in the server's network namespace that still have something to send or to hear."""
-    done = lab.run(lab.server.name, ["cat", "/proc/net/tcp"])
-    if done.status != 0:
-        raise RunError(f"cannot read the sockets of {lab.server.name}: {done.stderr.strip()}")
-    states = [line.split()[3] for line in done.stdout.splitlines()[1:]]
-    return sum(state not in (_LISTEN, _TIME_WAIT) for state in states)
+def _look_at_server(lab: Lab) -> _ServerNetwork:
+    """One command for all: to start one costs an engine more than to read."""
+    carriers = [f"/sys/class/net/eth{number}/carrier_changes" for number in range(len(lab.server.addresses))]
+    # A server that listens on both families has the sockets of both in tcp6, which is not there where IPv6 is off.
+    done = lab.ask(lab.server.name, ["cat", *carriers, "/proc/net/tcp", "/proc/net/tcp6"])
+    lines = done.stdout.splitlines()
+    changes, sockets = lines[: len(carriers)], lines[len(carriers) :]
+    if not all(line.isdigit() for line in changes) or not sockets:
+        said = done.stderr.strip() or done.stdout[:120]
+        raise RunError(f"cannot read the carriers and sockets of {lab.server.name}: {said}")
+    states = [words[3] for words in map(str.split, sockets) if words[0] != "sl"]
+    return _ServerNetwork(sum(map(int, changes)), sum(state not in (_LISTEN, _TIME_WAIT) for state in states))

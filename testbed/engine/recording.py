@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from testbed.engine.measured import HostSample, cpus_of, window_evidence
@@ -16,6 +16,7 @@ from testbed.model.intervals import Intervals
 from testbed.model.record import Errors, Quantiles, Record
 from testbed.model.scenario import Scenario
 from testbed.model.shape import DIRECTIONS
+from testbed.runtime.base import Paths
 
 _NS_PER_MS = 1e6
 _OVERLOAD_ERRORS = ("client_timo", "socket_timo", "connrefused", "connreset", "ftab_full")
@@ -32,7 +33,9 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Observation:
-    """All that a point left behind. ``clients`` and ``idles`` are summaries; ``server`` is the server's.
+    """All that a point left behind. ``clients`` and ``idles`` are summaries; ``server`` is the server's, and
+    ``server_ready`` what it said of itself at its start. ``sockets_before`` and ``sockets_left`` are TCP sockets in the
+    server's network that were still closing at the point's start and after its cool-down.
 
     ``changes`` are the outcomes of the timeline, ``links_off`` what is not as it left it, one line each;
     ``carrier_changes`` counts how often a link of the server went down or came up without the timeline.
@@ -43,9 +46,14 @@ class Observation:
     clients: tuple[Line, ...]
     clients_ready_late: int
     idles: tuple[Line, ...]
+    server_ready: Line
     server: Line
     server_cpuset: str | None
     client_cpuset: str | None
+    paths: Paths
+    bridge_netfilter: bool | None
+    sockets_before: int
+    sockets_left: int
     drained_s: float
     intervals: Intervals
     changes: tuple[dict[str, Any], ...]
@@ -92,6 +100,7 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
         raw={
             "clients": list(seen.clients),
             "idles": list(seen.idles),
+            "server_ready": seen.server_ready,
             "server": seen.server,
             "server_before": seen.before.server.counters,
             "server_after": seen.after.server.counters,
@@ -108,6 +117,13 @@ def _served(seen: Observation) -> int:
     if "replies" in seen.after.server.counters:
         return int(seen.after.server.counters["replies"] - seen.before.server.counters["replies"])
     return sum(int(line["window"]["replies"]) for line in seen.clients)
+
+
+def _run_delay_share(before: Line, after: Line, seconds: float) -> float | None:
+    """For which part of the time a program that counts it stood ready and had no CPU; None for others."""
+    if "run_delay_us" not in before or "run_delay_us" not in after:
+        return None
+    return float(after["run_delay_us"] - before["run_delay_us"]) / 1e6 / seconds
 
 
 def _access_evidence(seen: Observation) -> dict[str, float]:
@@ -138,11 +154,14 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
     drops = sum(counter["ring_drops"] + counter["send_drops"] for counter in counters)
     server_cpu_us = seen.after.server.cpu_us - seen.before.server.cpu_us
     served = _served(seen)
+    client_cpus = cpus_of(seen.client_cpuset)
+    generator_cpus = sum(window["cpu_us"] / 1e6 / window["seconds"] for window in windows)
+    before, after = seen.before.server.counters, seen.after.server.counters
     host = window_evidence(
         seen.before.host,
         seen.after.host,
         cpus_of(seen.server_cpuset),
-        cpus_of(seen.client_cpuset),
+        client_cpus,
         server_cpu_us / 1e6,
     )
     return {
@@ -153,7 +172,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "lateness_p99_ms": _ms(lateness.quantile(0.99)),
         "lateness_max_ms": _ms(lateness.max) if lateness.count else None,
         "max_burst": max((window["max_burst"] for window in windows), default=0),
-        "generator_cpu_share": sum(w["cpu_us"] / 1e6 / w["seconds"] for w in windows),
+        "generator_cpu_share": generator_cpus / len(client_cpus),
         "generator_drop_share": drops / frames if frames else 0.0,
         "frames": frames,
         "not_understood": sum(counter["not_understood"] for counter in counters),
@@ -165,7 +184,14 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "idle_minimum": sum(int(line["minimum_established"]) for line in seen.idles),
         "replies": served,
         "server_cpu_us_per_reply": server_cpu_us / served if served else None,
+        "server_run_delay_share": _run_delay_share(before, after, host["window_s"]),
+        "max_connections_wanted": scenario.max_connections,
+        "max_connections": seen.server_ready.get("max_connections"),
+        "sockets_before": seen.sockets_before,
+        "sockets_left": seen.sockets_left,
         "drained_s": seen.drained_s,
+        "paths": asdict(seen.paths),
+        "bridge_netfilter": seen.bridge_netfilter,
         "access": _access_evidence(seen) if point.access else None,
         "timeline": list(seen.changes),
         "timeline_links_off": list(seen.links_off),

@@ -16,6 +16,10 @@ _ORDER = (Verdict.VALID, Verdict.SUSPECT, Verdict.CLIENT_LIMITED, Verdict.INVALI
 SENT_SHARE = 0.995
 """Below it the offered rate was not offered. httperf's users take 1 % as lost control; half of it here."""
 
+BUSY_SHARE = 0.98
+"""Of the clients' CPUs, by everything that ran there: two ticks of /proc/stat short of a second. Then replies may have
+waited for the clients, which no start that comes late betrays. Busier than usual is no fault: lateness judges that."""
+
 LATENESS_P99_MS = 10.0
 """Later starts change what the server sees: at 10,000/s they are a burst of 100, near the paper's backlog of 128."""
 
@@ -28,6 +32,13 @@ IDLE_SHARE = 0.999
 STEAL_SHARE = 0.02
 """Time that the hypervisor took from all CPUs."""
 
+THROTTLED_SHARE = 0.01
+"""Of the window, in which a quota kept programs from CPUs that were free: more moves every rate by more than noise."""
+
+SOCKETS_LEFT = 100
+"""TCP sockets of the point before that were still closing at the start. Each sends something again about once a second,
+to nobody: so many are a hundredth of the frames of 1000 connections/s, the lowest rate of most scenarios."""
+
 CHANGE_LATE_MS = 10.0
 """A change of the timeline that came later than declared."""
 
@@ -36,6 +47,10 @@ VERY_LATE_SHARE = 0.01
 
 FOREIGN_SHARE = 0.05
 """Time that other programs took of the server's CPUs."""
+
+# Recorded and not judged: ``pressure_share`` and ``server_run_delay_share``, because under overload the clients wait
+# for each other, and the server for the soft interrupts of its own packets, at every good point; ``paths`` and
+# ``bridge_netfilter``, because they are the same for all points of a run.
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,9 @@ def _load(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
     lateness = evidence["lateness_p99_ms"]
     if lateness is not None and lateness > LATENESS_P99_MS:
         findings.append((Verdict.CLIENT_LIMITED, f"1 % of requests started more than {lateness:.1f} ms late"))
+    busy = evidence["client_cpu_busy_share"]
+    if busy >= BUSY_SHARE and evidence["foreign_share"] is not None:  # on CPUs that the server has too it may be it
+        findings.append((Verdict.CLIENT_LIMITED, f"the clients' CPUs were {busy:.1%} busy"))
     if evidence["generator_drop_share"] > DROP_SHARE:
         dropped = f"{evidence['generator_drop_share']:.2%}"
         findings.append((Verdict.CLIENT_LIMITED, f"the clients lost {dropped} of their frames in their own queues"))
@@ -84,10 +102,18 @@ def _load(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
 
 
 def _population(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
+    findings = []
     wanted, least = evidence["idle_wanted"], evidence["idle_minimum"]
     if wanted and least < wanted * IDLE_SHARE:
-        return [(Verdict.INVALID, f"only {least} of {wanted} idle connections stood through the window")]
-    return []
+        findings.append((Verdict.INVALID, f"only {least} of {wanted} idle connections stood through the window"))
+    declared, allowed = evidence["max_connections_wanted"], evidence["max_connections"]
+    if allowed is not None and allowed < declared:
+        what = f"the server took at most {allowed} connections, not the scenario's {declared}"
+        findings.append((Verdict.SUSPECT, f"{what}: its limit of open descriptors is too low"))
+    if evidence["sockets_before"] > SOCKETS_LEFT:
+        what = f"{evidence['sockets_before']} sockets of what ran before were still closing"
+        findings.append((Verdict.SUSPECT, what))
+    return findings
 
 
 def _links(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
@@ -127,6 +153,9 @@ def _machine(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
         findings.append((Verdict.SUSPECT, "server and clients share a CPU"))
     elif foreign > FOREIGN_SHARE:
         findings.append((Verdict.SUSPECT, f"other programs took {foreign:.0%} of the server's CPU time"))
+    throttled = evidence["throttled_share"]
+    if throttled is not None and throttled > THROTTLED_SHARE:
+        findings.append((Verdict.SUSPECT, f"a CPU quota stopped all programs for {throttled:.1%} of the time"))
     if evidence["softnet_drops"] > DROP_SHARE * evidence["frames"]:
         findings.append((Verdict.SUSPECT, f"the kernel's receive backlog dropped {evidence['softnet_drops']} frames"))
     return findings

@@ -1,8 +1,10 @@
-"""Reading control groups, of version 1 (``cpuacct``) and version 2: where they are mounted, what they have counted."""
+"""Reading control groups, of version 1 (``cpu``, ``cpuacct``) and version 2: where they are mounted, what they have
+counted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -17,6 +19,14 @@ class Hierarchies:
 
 def mounted(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies | None:
     """The hierarchies of this machine, None if there are none that count CPU time."""
+    one, two = _mounts(mounts)
+    if "cpuacct" in one:
+        return Hierarchies(1, one["cpuacct"], one.get("cpuset"))
+    return None if two is None else Hierarchies(2, two, None)
+
+
+def _mounts(mounts: Path) -> tuple[dict[str, Path], Path | None]:
+    """Where each controller of version 1 is mounted, and where version 2 is."""
     one: dict[str, Path] = {}
     two: Path | None = None
     for line in mounts.read_text().splitlines():
@@ -25,9 +35,7 @@ def mounted(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies | None:
             one.update({option: Path(point) for option in options.split(",")})
         elif kind == "cgroup2":
             two = Path(point)
-    if "cpuacct" in one:
-        return Hierarchies(1, one["cpuacct"], one.get("cpuset"))
-    return None if two is None else Hierarchies(2, two, None)
+    return one, two
 
 
 def container_group(pid: int, container: str, proc: Path = Path("/proc")) -> str | None:
@@ -61,6 +69,33 @@ def cpu_time_ns(group: str) -> int:
         return int(usage.read_text())
     stat = dict(line.split() for line in (Path(group) / "cpu.stat").read_text().splitlines())
     return int(stat["usage_usec"]) * 1000
+
+
+def throttled_s(proc: Path = Path("/proc")) -> float | None:
+    """For how long a quota has stopped this program's group and those around it, in all; None where none can be read.
+
+    The outermost that is seen is what a container or a machine's slice may do with all that runs in it.
+    """
+    found = [_throttled_s(file) for file in _quota_files(proc) if file.exists()]
+    return sum(found) if found else None
+
+
+@cache
+def _quota_files(proc: Path) -> tuple[Path, ...]:
+    """Where the groups around this program tell of their quotas. A group without one tells 0, the outermost nothing."""
+    one, two = _mounts(proc / "self" / "mounts")
+    mount = one.get("cpu", two)
+    for line in (proc / "self" / "cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if mount is not None and ("cpu" in controllers.split(",") if "cpu" in one else not controllers):
+            own = mount / path.lstrip("/")
+            return tuple(group / "cpu.stat" for group in (own, *own.parents) if group.is_relative_to(mount))
+    return ()
+
+
+def _throttled_s(file: Path) -> float:
+    stat = dict(line.split() for line in file.read_text().splitlines())
+    return int(stat.get("throttled_usec", 0)) / 1e6 + int(stat.get("throttled_time", 0)) / 1e9
 
 
 def _is_readable(group: str) -> bool:

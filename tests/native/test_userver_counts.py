@@ -93,6 +93,7 @@ def test_summary_adds_up(mechanism: str, docroot: Path) -> None:
     assert summary["useless_waits"] <= summary["waits"]
     assert summary["stale_events"] == 0
     assert summary["max_resident_kib"] > 500
+    assert ("run_delay_us" in summary) == Path("/proc/self/schedstat").exists()
     if mechanism != "io_uring":
         assert calls(summary, "sendfile", "bytes") == sum(map(len, FILES.values()))
     cpu_ns = 1000 * (summary["cpu_user_us"] + summary["cpu_system_us"])

@@ -35,7 +35,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
     still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
     monkeypatch.setattr(
-        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
+        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
     )
     return World()
 
@@ -47,6 +47,7 @@ class World:
     mechanisms: dict[str, str] = field(default_factory=lambda: {"select": "ok", "poll": "ok", "epoll-lt": "ok"})
     told_late: bool = False
     idle_lost: int = 0
+    idles_come_up: bool = True
     sent_share: float = 1.0
     lateness_ns: int = 5
     errors: dict[str, int] = field(default_factory=dict)
@@ -56,6 +57,9 @@ class World:
     root_bytes: int = 1_000_000
     carrier_changes: int = 2
     flaps: int = 0
+    closing_sockets: int = 0
+    most_connections: int = 1_000_000
+    lost_answers: int = 0
     unshaped: bool = False
     commands: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     preferred: list[bool] = field(default_factory=list)
@@ -88,12 +92,14 @@ class World:
                 if "USR2" in call.signals:
                     return
                 yield line
-            call.stderr = inner.stderr
+            call.stderr += inner.stderr
             call.signals.clear()
             yield f"testbed-launcher: ended {inner.status}"
 
     def _server(self, call: Call) -> Iterator[str]:
         if "--list-mechs" in call.command:
+            if self._answer_is_lost():
+                return
             for name, state in self.mechanisms.items():
                 yield f"{name} {state}"
             return
@@ -103,13 +109,15 @@ class World:
             call.status, call.stderr = 1, "bind: address in use"
             yield json.dumps({"type": "error", "message": "cannot bind"})
             return
-        counters = {"replies": 0, "cpu_user_us": 0, "cpu_system_us": 0}
-        yield json.dumps({"type": "ready", "cached_files": self.cached_files, "cached_bytes": self.cached_bytes})
+        counters = {"replies": 0, "cpu_user_us": 0, "cpu_system_us": 0, "run_delay_us": 0}
+        most = min(self.most_connections, int(call.command[call.command.index("--max-connections") + 1]))
+        ready = {"cached_files": self.cached_files, "cached_bytes": self.cached_bytes, "max_connections": most}
+        yield json.dumps({"type": "ready", **ready})
         while "TERM" not in call.signals:
             if "USR1" in call.signals:
                 call.signals.remove("USR1")
                 yield json.dumps({"type": "interval", **counters})
-                counters = {"replies": 1000, "cpu_user_us": 5_000, "cpu_system_us": 15_000}
+                counters = {"replies": 1000, "cpu_user_us": 5_000, "cpu_system_us": 15_000, "run_delay_us": 1_000}
             else:
                 yield WAITING
         yield json.dumps({"type": "summary", **counters})
@@ -117,6 +125,8 @@ class World:
     def _idle(self, call: Call) -> Iterator[str]:
         self._note(call)
         count = int(call.command[call.command.index("--connections") + 1])
+        while not self.idles_come_up:
+            yield WAITING
         yield json.dumps({"type": "ready", "established": count})
         while "TERM" not in call.signals:
             yield WAITING
@@ -157,14 +167,24 @@ class World:
         whole = {"now_ns": ended_ns, "attempted": 130, "replies": 125, "errors": window["errors"]}
         yield json.dumps({"type": "summary", **whole, "window": window, "engine_counters": counters})
 
+    def _answer_is_lost(self) -> bool:
+        """As a busy engine loses it: all of it, and the command ends well."""
+        self.lost_answers -= 1
+        return self.lost_answers >= 0
+
     def _df(self, call: Call) -> Iterator[str]:
+        if self._answer_is_lost():
+            return
         yield "1B-blocks"
         yield f" {self.root_bytes}"
 
     def _cat(self, call: Call) -> Iterator[str]:
-        if "carrier_changes" in call.command[1]:
-            yield str(self.carrier_changes)
-            self.carrier_changes += self.flaps
+        if "carrier_changes" not in call.command[1] or self._answer_is_lost():
             return
-        yield "  sl  local_address rem_address   st"
-        yield "   0: 00000000:0050 00000000:0000 0A"
+        yield str(self.carrier_changes)
+        yield "7"
+        self.carrier_changes += self.flaps
+        for sockets in (["0A"], ["0A", "06", *["04"] * self.closing_sockets]):
+            yield "  sl  local_address rem_address   st"
+            for number, state in enumerate(sockets):
+                yield f"   {number}: 00000000:0050 00000000:0000 {state}"

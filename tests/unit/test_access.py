@@ -106,7 +106,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
     still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
     monkeypatch.setattr(
-        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
+        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
     )
     monkeypatch.setattr(watched_links, "measure_access", lambda *_: [report("as declared")])
     return World()

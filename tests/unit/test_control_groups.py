@@ -63,6 +63,32 @@ def test_cpu_time_is_in_nanoseconds_whatever_the_version_counts_in(tmp_path: Pat
     assert control_groups.cpu_time_ns(str(two)) == 1_234_567_000
 
 
+@pytest.mark.parametrize(
+    ("mount", "own", "stat"),
+    [
+        (
+            "cgroup {}/top cgroup rw,cpu,cpuacct 0 0",
+            "4:cpu,cpuacct:/pod/a",
+            "nr_throttled 3\nthrottled_time {}000000000\n",
+        ),
+        ("cgroup2 {}/top cgroup2 rw 0 0", "0::/pod/a", "usage_usec 1\nthrottled_usec {}000000\n"),
+    ],
+)
+def test_throttling_is_that_of_this_program_s_group_and_of_those_around_it(
+    tmp_path: Path, mount: str, own: str, stat: str
+) -> None:
+    (tmp_path / "self").mkdir()
+    mounts(tmp_path / "self", mount.format(tmp_path))
+    (tmp_path / "self" / "cgroup").write_text(f"9:name=systemd:/pod/b\n{own}\n")
+    assert control_groups.throttled_s(tmp_path) is None
+    control_groups._quota_files.cache_clear()
+    for group, seconds in (("pod/a", 2), ("pod/b", 50), ("pod", 3)):
+        (tmp_path / "top" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "top" / group / "cpu.stat").write_text(stat.format(seconds))
+    (tmp_path / "top" / "cpu.stat").write_text("usage_usec 1\n")  # the outermost has no quota
+    assert control_groups.throttled_s(tmp_path) == pytest.approx(5)
+
+
 CONTAINER = "5ce0b1d3"
 SYSTEMD = f"system.slice/docker-{CONTAINER}.scope"
 JOINT = f"12:cpuset:/docker/{CONTAINER}\n4:cpu,cpuacct:/docker/{CONTAINER}\n0::/elsewhere/{CONTAINER}\n"

@@ -42,7 +42,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> LinkWorld:
     monkeypatch.setattr(LabLinks, "test", lambda *_: [])  # … to measure links with
     still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
     monkeypatch.setattr(
-        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0)
+        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
     )
     return LinkWorld()
 

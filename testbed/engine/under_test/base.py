@@ -28,9 +28,10 @@ class Usage:
 
 
 class Running(Protocol):
-    """A server as it runs."""
+    """A server as it runs. ``ready`` is what it said of itself at its start ({} if it says nothing)."""
 
     port: int
+    ready: Line
 
     def usage(self) -> Usage:
         """Now. Called at both edges of the window, so it must be cheap."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from testbed.engine.lab import Lab
 from testbed.engine.program import Line
 from testbed.engine.under_test.base import KINDS, Running, Usage
-from testbed.errors import ProgramError
+from testbed.errors import ProgramError, RunError
 from testbed.model.placed import PlacedNode
 from testbed.model.scenario import Scenario
 from testbed.model.server import Server, ServerImage
@@ -28,6 +28,7 @@ def _node_name(server: ServerImage) -> str:
 class _Running:
     def __init__(self, lab: Lab, server: ServerImage, process: Process) -> None:
         self.port = server.port
+        self.ready: Line = {}
         self._lab = lab
         self._node = _node_name(server)
         self._process = process
@@ -83,13 +84,11 @@ class ImageKind:
         try:
             _await_ready(lab, own, process)
             yield _Running(lab, own, process)
-        finally:
-            process.signal("TERM")
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except ProgramError:
-                process.signal("KILL")
-                process.wait(_STOP_TIMEOUT_S)
+        except BaseException:
+            with suppress(RunError):  # what came first, Ctrl-C perhaps, is what counts
+                _stop(process)
+            raise
+        _stop(process)
 
 
 def _await_ready(lab: Lab, server: ServerImage, process: Process) -> None:
@@ -110,6 +109,15 @@ def _await_ready(lab: Lab, server: ServerImage, process: Process) -> None:
             where = f"port {server.port}, GET {server.ready_path}"
             raise ProgramError(f"the server {server.name} was not ready within {server.ready_timeout_s:g} s ({where})")
         time.sleep(_READY_PAUSE_S)
+
+
+def _stop(process: Process) -> None:
+    process.signal("TERM")
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except ProgramError:
+        process.signal("KILL")
+        process.wait(_STOP_TIMEOUT_S)
 
 
 def _status(process: Process) -> int | None:

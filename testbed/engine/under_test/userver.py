@@ -20,7 +20,8 @@ _TIMEOUT_S = 20.0
 class _Running:
     port = PORT
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, ready: Line) -> None:
+        self.ready = ready
         self._program = program
 
     def usage(self) -> Usage:
@@ -43,7 +44,7 @@ class UserverKind:
 
     def unavailable(self, lab: Lab, servers: tuple[Server, ...]) -> dict[str, str]:
         """Mechanisms that the program itself says the kernel or the engine's seccomp profile refuses."""
-        done = lab.run(lab.server.name, ["userver", "--list-mechs", "--probe"])
+        done = lab.ask(lab.server.name, ["userver", "--list-mechs", "--probe"])
         if done.status != 0:
             raise RunError(f"userver cannot list its mechanisms: {done.stderr.strip()}")
         states = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
@@ -81,8 +82,9 @@ class UserverKind:
         if own.profile:
             command.append("--profile")
         with Program.start(lab, lab.server.name, command) as program:
-            _check_cached(program.expect("ready", _TIMEOUT_S), self._file_sets[lab.name])
-            yield _Running(program)
+            ready = program.expect("ready", _TIMEOUT_S)
+            _check_cached(ready, self._file_sets[lab.name])
+            yield _Running(program, ready)
 
 
 def _check_cached(ready: Line, expected: FileSet) -> None:
