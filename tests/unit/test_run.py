@@ -6,8 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -419,21 +417,6 @@ def test_answers_that_are_lost_every_time_are_never_taken_for_facts(world: World
     world.lost_answers = 99
     with pytest.raises(RunError, match="userver --list-mechs --probe on server printed nothing, 5 times"):
         run(scenario(), lab, results=tmp_path)
-
-
-class Stubborn(Program):
-    """It outlives its kill."""
-
-    def __exit__(self, *error: Any) -> None:
-        with mock.patch.object(self._process, "wait", side_effect=ProgramError("it still runs after 5 s")):
-            super().__exit__(*error)
-
-
-def test_a_program_that_outlives_its_kill_does_not_hide_what_came_first(world: World, lab: Lab) -> None:
-    with pytest.raises(KeyboardInterrupt), Stubborn.launch(lab, "client1", ["loadgen"]):
-        raise KeyboardInterrupt
-    with pytest.raises(ProgramError, match="still runs after 5 s"), Stubborn.launch(lab, "client2", ["loadgen"]):
-        pass
 
 
 def test_ctrl_c_while_idle_connections_come_up_does_not_wait_for_them(
