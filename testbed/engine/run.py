@@ -191,7 +191,7 @@ def _begin(job: _Job, results: Path) -> Path:
         if not job.profile.rates_per_s:
             servers = tuple(server for server in job.scenario.servers if server.label not in job.skipped)
             tried = job.scenario.model_copy(update={"servers": servers})
-            job = job.with_rates(find_rates(job.lab, tried, job.seed, job.observer.calibrated))
+            job = job.with_rates(find_rates(job.lab, tried, job.profile, job.seed, job.observer.calibrated))
         folder = new_run_folder(results, job.scenario.name)
         try:
             write_manifest(folder, _manifest(job, folder))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +51,8 @@ class World:
     idle_lost: int = 0
     idles_come_up: bool = True
     sent_share: float = 1.0
+    most_sent_per_s: float = math.inf
+    most_replies_per_s: dict[str, float] = field(default_factory=lambda: defaultdict(lambda: math.inf))
     lateness_ns: int = 5
     errors: dict[str, int] = field(default_factory=dict)
     fail_servers: int = 0
@@ -141,14 +145,16 @@ class World:
         while not call.told:
             yield WAITING
         self.preferred.append(call.preferred)
+        mechanism = next(c[c.index("--mech") + 1] for _, c in reversed(self.commands) if c[0] == "userver")
         start_ns = int(call.told.pop(0))
         yield json.dumps({"type": "told", "now_ns": start_ns + (1 if self.told_late else -1)})
+        sent_per_s = min(rate * self.sent_share, self.most_sent_per_s / 8)
         window = {
             "seconds": 1.0,
             "intended": rate,
-            "sent_per_s": rate * self.sent_share,
+            "sent_per_s": sent_per_s,
             "replies": 125,
-            "replies_per_s": rate * self.sent_share,
+            "replies_per_s": min(sent_per_s, self.most_replies_per_s[mechanism] / 8),
             "errors": {**NO_ERRORS, **self.errors},
             "response_ns": histogram(1000, 2000),
             "lateness_ns": histogram(self.lateness_ns),
