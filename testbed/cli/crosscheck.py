@@ -52,7 +52,8 @@ def _told(comparison: Comparison) -> str:
     times = f"response {comparison.ratio:.2f} × ({comparison.difference_ms:+.3f} ms)"
     if comparison.close:
         return f"{counts}, {times}"
-    own = f"own CPU {comparison.own_ms:.3f} ms a reply (httperf, polling: {comparison.original_own_ms:.3f} ms)"
+    whose = comparison.tool if comparison.difference_ms > 0 else "httperf"
+    own = f"{whose}'s own CPU, {comparison.own_ms:.3f} ms a reply" if comparison.own_ms else f"{whose}, which polls"
     return f"{counts}, {times}, {'explained by' if comparison.explained else 'NOT explained by'} {own}"
 
 

@@ -59,6 +59,13 @@ def test_a_tool_that_polls_explains_nothing_by_its_cpu_time() -> None:
     assert (found.own_ms, found.agrees) == (0.0, False)
 
 
+@pytest.mark.parametrize(("original", "explained"), [({}, False), ({"cpu_share": 0.1, "cpu_ms": 0.2}, True)])
+def test_only_the_slower_tool_s_cpu_time_explains(original: dict[str, Any], explained: bool) -> None:
+    """Httperf saw longer times: loadgen's work is no part of them, and httperf's is only where it sleeps."""
+    found = compared({"response_ms": 0.15}, original=original)
+    assert (found.close, found.explained) == (False, explained)
+
+
 def test_one_hiccup_decides_nothing() -> None:
     assert compared({}, {"response_ms": 25.9}, {}).agrees
 
