@@ -33,7 +33,7 @@ def place_documents(lab: Lab, node: str, folder: str, documents: Mapping[str, by
     digest = _digest(documents)
     if lab.run(node, ["cat", _MARK]).stdout.strip() == digest:
         return file_set
-    _must_fit(lab, node, folder, documents)
+    must_fit(lab, node, folder, documents)
     script = 'rm -f "$1" && find "$0" -mindepth 1 -delete'
     emptied = lab.run(node, ["sh", "-c", script, folder, _MARK])
     if emptied.status != 0:
@@ -51,11 +51,12 @@ def _digest(documents: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _must_fit(lab: Lab, node: str, folder: str, documents: Mapping[str, bytes]) -> None:
-    done = lab.ask(node, ["df", "--block-size=1", "--output=size", folder])
+def must_fit(lab: Lab, node: str, folder: str, documents: Mapping[str, bytes]) -> None:
+    """Raises UsageError when the folder's file system is smaller than the set, RunError when it cannot be asked."""
+    done = lab.ask(node, ["df", "-P", "-k", folder])  # the form that POSIX gives: busybox has it too
     if done.status != 0:
         raise RunError(f"cannot ask {node} how large {folder} is: {done.stderr.strip()}")
-    size = int(done.stdout.split()[-1])
+    size = int(done.stdout.splitlines()[-1].split()[1]) * 1024
     needed = sum(-(-len(content) // _PAGE) * _PAGE for content in documents.values())
     if size and needed > size:  # 0: without a limit
         raise UsageError(

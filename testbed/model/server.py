@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from testbed.model.value import Value
 
+PAPER_BACKLOG = 128
 MECHANISM_NAME = r"^[a-z][a-z0-9_-]*$"
 
 
@@ -29,18 +30,26 @@ class Server(Value):
 
 
 class Userver(Server):
-    """The µserver with one event mechanism. ``accept_limit`` None is the paper's Inf: accept all that is pending."""
+    """The µserver with one event mechanism. ``accept_limit`` None is the paper's Inf: accept all that is pending.
+
+    ``profile`` only looks closer: it makes no other server, and stands in no label.
+    """
 
     kind: Literal["userver"] = "userver"
     mechanism: str = Field(pattern=MECHANISM_NAME)
     accept_limit: int | None = Field(default=None, ge=1)
-    backlog: int = Field(default=128, ge=1, le=65535)
+    backlog: int = Field(default=PAPER_BACKLOG, ge=1, le=65535)
     profile: bool = False
 
     @property
     def label(self) -> str:
-        """The mechanism, and its accept limit if it has one."""
-        return self.mechanism if self.accept_limit is None else f"{self.mechanism}, accept-limit {self.accept_limit}"
+        """The mechanism, its accept limit if it has one, and its backlog if that is another than the paper's."""
+        parts = [self.mechanism]
+        if self.accept_limit is not None:
+            parts.append(f"accept-limit {self.accept_limit}")
+        if self.backlog != PAPER_BACKLOG:
+            parts.append(f"backlog {self.backlog}")
+        return ", ".join(parts)
 
     @property
     def columns(self) -> dict[str, str | int | None]:

@@ -40,8 +40,8 @@ LONG_SESSION = (5, 15)
 DIRECTORY_BYTES = sum(map(sum, CLASS_SIZES))
 MEAN_REQUESTS = ONE_REQUEST_SHARE + (1 - ONE_REQUEST_SHARE) * sum(LONG_SESSION) / 2
 
-_TMPFS_BYTES = 1 << 30
-"""The document root's tmpfs (``compose.yaml``)."""
+_LARGEST_SET_BYTES = 1 << 30
+"""It lies in memory twice, as documents and in the server's cache. Whether there is room is asked when it is placed."""
 
 
 def _file_name(directory: int, kind: int, number: int) -> str:
@@ -64,7 +64,7 @@ class SpecWeb99(Workload):
     server's cache); ``sessions_per_client`` are drawn once per run and replayed in a circle.
     """
 
-    directories: int = Field(default=8, ge=1, le=_TMPFS_BYTES // DIRECTORY_BYTES)
+    directories: int = Field(default=8, ge=1, le=_LARGEST_SET_BYTES // DIRECTORY_BYTES)
     sessions_per_client: int = Field(default=2_000, ge=1, le=1_000_000)
 
     @property

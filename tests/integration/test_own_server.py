@@ -117,7 +117,11 @@ def test_an_image_by_its_tag_with_port_path_and_documents_of_its_own(lab: str, i
     ("settings", "message"),
     [
         ("command=('sh', '-c', 'echo no configuration >&2; exit 4')", "own ended at its start: no configuration"),
-        ("command=('sleep', '60'), port=81", r"own was not ready within 3 s \(port 81, GET /\)"),
+        ("command=('sleep', '60'), port=81", r"own was not ready within 3 s \(port 81, GET /: \d connrefused\)"),
+        (
+            "command=('python3', '-m', 'http.server', '80', '--directory', '/srv'), ready_path='/nowhere'",
+            r"\(port 80, GET /nowhere: it answers, but with a status that is not 2xx\)",
+        ),
         ("command=('no-such-program',)", "no-such-program"),
     ],
 )

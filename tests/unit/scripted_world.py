@@ -181,8 +181,8 @@ class World:
     def _df(self, call: Call) -> Iterator[str]:
         if self._answer_is_lost():
             return
-        yield "1B-blocks"
-        yield f" {self.root_bytes}"
+        yield "Filesystem     1024-blocks  Used Available Capacity Mounted on"
+        yield f"tmpfs             {self.root_bytes // 1024}     0         0       0% /srv"
 
     def _cat(self, call: Call) -> Iterator[str]:
         if "carrier_changes" not in call.command[1] or self._answer_is_lost():

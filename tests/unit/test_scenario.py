@@ -75,6 +75,10 @@ def test_settings_change_scenario_profile_workload_and_servers() -> None:
     assert [server.label for server in scenario.servers] == ["poll"]
     limited = changed(SCENARIO, ["accept_limit=10", "backlog=4096"], "quick")
     assert set(limited.servers) == {Userver(mechanism=m, accept_limit=10, backlog=4096) for m in ("select", "epoll-lt")}
+    assert [server.label for server in limited.servers] == [
+        "select, accept-limit 10, backlog 4096",
+        "epoll-lt, accept-limit 10, backlog 4096",
+    ]
     assert changed(limited, ["accept_limit=inf", "backlog=128"], "quick").servers == SCENARIO.servers
     assert changed(SCENARIO, ["rates_per_s=700"], "quick").profiles["quick"].rates_per_s == (700,)
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
 
+from testbed.engine.documents import must_fit
 from testbed.engine.lab import Lab
-from testbed.engine.program import Line
+from testbed.engine.program import Line, Program
 from testbed.engine.under_test.base import KINDS, Running, Usage
 from testbed.errors import ProgramError, RunError
 from testbed.model.placed import PlacedNode
@@ -19,6 +20,7 @@ from testbed.runtime.base import Process
 
 _STOP_TIMEOUT_S = 5.0
 _READY_PAUSE_S = 0.1
+_ASKING_TIMEOUT_S = 20.0
 
 
 def _node_name(server: ServerImage) -> str:
@@ -69,6 +71,7 @@ class ImageKind:
                 shares_network_of=lab.server.name,
             )
             lab.add(PlacedNode(node=node, addresses={}, cpuset=lab.server.cpuset))
+            must_fit(lab, node.name, server.documents, documents)
             lab.put_files(node.name, server.documents, documents)
 
     def clean_up(self, lab: Lab, servers: tuple[Server, ...]) -> None:
@@ -100,15 +103,24 @@ def _await_ready(lab: Lab, server: ServerImage, process: Process) -> None:
     command += ["--window", "100ms", "--timeout", "500ms", "--arrival", "deterministic"]
     deadline = time.monotonic() + server.ready_timeout_s
     while True:
-        done = lab.run(client.name, command, timeout_s=20)
-        if done.status == 0 and '"completed":0,' not in done.stdout.splitlines()[-1]:
+        with Program.start(lab, client.name, command) as asking:
+            answer = asking.finish(_ASKING_TIMEOUT_S, ask=False)
+        if answer["completed"]:
             return
         if _status(process) is not None:
             raise ProgramError(f"the server {server.name} ended at its start: {_last_words(process)}")
         if time.monotonic() > deadline:
-            where = f"port {server.port}, GET {server.ready_path}"
+            where = f"port {server.port}, GET {server.ready_path}: {_what_came(answer)}"
             raise ProgramError(f"the server {server.name} was not ready within {server.ready_timeout_s:g} s ({where})")
         time.sleep(_READY_PAUSE_S)
+
+
+def _what_came(answer: Line) -> str:
+    """Why nothing that loadgen asked for was answered well."""
+    if answer["other_reasons"]["status"]:
+        return "it answers, but with a status that is not 2xx"
+    errors = {**answer["errors"], **answer["other_reasons"]}
+    return ", ".join(f"{count} {name}" for name, count in errors.items() if count and name != "other")
 
 
 def _stop(process: Process) -> None:
