@@ -83,7 +83,7 @@ def _in_sessions(scenario: Scenario, folder: Path) -> Scenario:
 def _knee(lab: Lab, scenario: Scenario) -> float:
     """The highest rate that epoll-et answers on this machine now, in requests/s."""
     alone = scenario.model_copy(update={"servers": mechanisms("epoll-et")})
-    return max(find_rates(lab, alone, 1, lambda text: print(text, flush=True))) / max(SHARES)
+    return max(find_rates(lab, alone, _PROFILE, 1, lambda text: print(text, flush=True))) / max(SHARES)
 
 
 def _measure(lab: Lab, scenario: Scenario, server: Server, rate: float, turn: int) -> Record:

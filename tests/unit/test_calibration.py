@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.engine import calibration
-from testbed.engine import point as point_life
 from testbed.engine.calibration import around, knee_between
 from testbed.engine.lab import Lab
-from testbed.engine.measured import HostSample
 from testbed.engine.run import Silent, run
 from testbed.errors import RunError
 from testbed.model.scenario import AUTO, Profile
 from testbed.store.reading import Run
 from tests.unit.records import SCENARIO
-from tests.unit.scripted_world import World
+from tests.unit.scripted_world import World, measuring
 
 FAST = Profile(rates_per_s=AUTO, warm_up_s=0.001, window_s=0.01, client_timeout_s=0.123)
 
@@ -63,14 +60,9 @@ def test_auto_is_a_profile_without_rates_and_an_empty_list_is_none() -> None:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Trials that take no time, on a machine on which nothing else runs."""
-    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
     monkeypatch.setattr(calibration, "_WINDOW_S", 0.002)
     monkeypatch.setattr(calibration, "_SESSIONS", 1)
-    still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
-    monkeypatch.setattr(
-        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
-    )
-    return World()
+    return measuring(monkeypatch)
 
 
 @pytest.fixture
