@@ -328,9 +328,9 @@ def _look_at_server(lab: Lab) -> _ServerNetwork:
     # A server that listens on both families has the sockets of both in tcp6, which is not there where IPv6 is off.
     done = lab.ask(lab.server.name, ["cat", *carriers, "/proc/net/tcp", "/proc/net/tcp6"])
     lines = done.stdout.splitlines()
-    changes, sockets = lines[: len(carriers)], lines[len(carriers) :]
-    if not all(line.isdigit() for line in changes) or not sockets:
+    changes, sockets = lines[: len(carriers)], [line.split() for line in lines[len(carriers) :]]
+    if not all(line.isdigit() for line in changes) or not sockets or any(len(words) < 4 for words in sockets):
         said = done.stderr.strip() or done.stdout[:120]
         raise RunError(f"cannot read the carriers and sockets of {lab.server.name}: {said}")
-    states = [words[3] for words in map(str.split, sockets) if words[0] != "sl"]
+    states = [words[3] for words in sockets if words[0] != "sl"]
     return _ServerNetwork(sum(map(int, changes)), sum(state not in (_LISTEN, _TIME_WAIT) for state in states))

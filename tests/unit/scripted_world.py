@@ -187,8 +187,9 @@ class World:
     def _cat(self, call: Call) -> Iterator[str]:
         if "carrier_changes" not in call.command[1] or self._answer_is_lost():
             return
+        for _ in range(sum("carrier_changes" in file for file in call.command) - 1):
+            yield "7"
         yield str(self.carrier_changes)
-        yield "7"
         self.carrier_changes += self.flaps
         for sockets in (["0A"], ["0A", "06", *["04"] * self.closing_sockets]):
             yield "  sl  local_address rem_address   st"
