@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from testbed.engine.scenario_file import changed, load_scenario
 from testbed.errors import InputError, UsageError
-from testbed.workload.specweb99 import SpecWeb99
-from testbed.workload.trace import format_trace, mean_requests, read_trace
+from testbed.workload.trace import TRACE_FILE, mean_requests, read_trace
+
+_CLIENTS = 8
+"""Of the default world: what each of them asks for may depend on how many there are."""
 
 
 @click.group("trace")
@@ -18,20 +21,37 @@ def command() -> None:
 
 @command.command("write")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--directories", default=8, show_default=True, metavar="N", help="SPECweb99 directories to draw from.")
-@click.option("--sessions", default=2_000, show_default=True, metavar="N", help="Sessions to draw.")
+@click.option("--scenario", default="figure_2", show_default=True, help="Whose workload: a file or a shipped name.")
+@click.option("--profile", default="quick", show_default=True, metavar="NAME", help="As the run has it.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="As for run, e.g. workload.directories=20, workload.sessions_per_client=100.",
+)
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**31 - 1))
 @click.option(
-    "--client", default=0, show_default=True, type=click.IntRange(0), metavar="N", help="Which client's draws."
+    "--client",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, _CLIENTS - 1),
+    metavar="N",
+    help="Which client's sessions.",
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
-def write(file: Path, directories: int, sessions: int, seed: int, client: int, force: bool) -> None:
-    """Write SPECweb99-like sessions to FILE; the same options give the same file, byte for byte."""
+def write(
+    file: Path, scenario: str, profile: str, settings: tuple[str, ...], seed: int, client: int, force: bool
+) -> None:
+    """Write the sessions of a scenario's workload to FILE; the same options give the same file, byte for byte."""
     if file.exists() and not force:
         raise UsageError(f"{file}: exists; give --force to overwrite it")
-    workload = SpecWeb99.checked("trace write", {"directories": directories, "sessions_per_client": sessions})
+    workload = changed(load_scenario(scenario), settings, profile).workload
+    files = workload.client_files(client, _CLIENTS, seed)
+    if TRACE_FILE not in files:
+        raise UsageError(f"{scenario}: its workload, {workload.name}, has no sessions that a trace could hold")
     try:
-        file.write_text(format_trace(workload.sessions(client, seed)), encoding="utf-8")
+        file.write_bytes(files[TRACE_FILE])
     except OSError as error:
         raise InputError(str(file), f"cannot be written: {error.strerror}") from None
 

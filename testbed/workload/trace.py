@@ -28,7 +28,8 @@ _LONGEST_THINK_S = 86_400
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _WRITTEN = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t", "\\": r"\\", "'": r"\'"})
 
-_TRACE_FILE = "sessions.wsesslog"
+TRACE_FILE = "sessions.wsesslog"
+"""The name of a client's trace among its files."""
 
 
 class Request(Value):
@@ -225,12 +226,12 @@ class Trace(Workload):
 
 def trace_flags(folder: str) -> Sequence[str]:
     """Flags that make loadgen replay the trace in ``folder``."""
-    return ("--sessions", f"{folder}/{_TRACE_FILE}")
+    return ("--sessions", f"{folder}/{TRACE_FILE}")
 
 
 def trace_file(sessions: Iterable[Session]) -> Mapping[str, bytes]:
     """The file that ``trace_flags`` names."""
-    return {_TRACE_FILE: format_trace(sessions).encode()}
+    return {TRACE_FILE: format_trace(sessions).encode()}
 
 
 def mean_requests(sessions: Sequence[Session]) -> float:

@@ -1,7 +1,8 @@
 """What counting every system call costs, and what timing each costs on top: server CPU per reply, finely interleaved.
 
-Three servers stand on one CPU: one that was built without counting (only for this), one as it is, one with
-``--profile``. A client on the other CPU takes them in turn, some hundred connections each, so drift hits all alike.
+Three servers stand on one CPU: one that was built without counting system calls, waits and accepts (only for this), one
+as it is, one with ``--profile``. A client on the other CPU takes them in turn, some hundred connections each, so drift
+hits all alike.
 """
 
 from __future__ import annotations

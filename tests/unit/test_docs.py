@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from testbed.cli import main
+from testbed.engine.scenario_file import changed
+from testbed.workload.trace import parse_trace
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
@@ -28,6 +31,20 @@ def test_every_figure_of_the_paper_has_its_section() -> None:
     text = "\n".join(headings)
     for name in ("Figures 1 and 2", "Figures 3 and 4", "Table 1", "Figures 5 and 6", "Figure 7", "Idle sweep", "Peers"):
         assert name in text
+
+
+def test_the_workload_and_the_scenario_that_are_shown_work() -> None:
+    names: dict[str, Any] = {}
+    for code in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "workloads.md").read_text(encoding="utf-8"), re.DOTALL
+    ):
+        exec(code, names)
+    workload = names["TwoFiles"](large_bytes=5)
+    assert changed(names["SCENARIO"].model_copy(update={"workload": workload}), ["workload.large_bytes=7"], "quick")
+    (text,) = workload.client_files(0, 8, 1).values()
+    (session,) = parse_trace(text.decode(), "trace")
+    assert [burst.requests[0].uri[1:] in workload.documents() for burst in session] == [True, True]
+    assert len(session) == workload.requests_per_connection
 
 
 def test_scenarios_are_listed_with_sentence_points_and_time(
