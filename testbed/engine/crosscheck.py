@@ -9,7 +9,7 @@ from typing import Any
 
 from testbed.engine.httperf import parse_httperf
 from testbed.engine.lab import Lab
-from testbed.engine.point import CLIENT_FOLDER
+from testbed.engine.point import CLIENT_FOLDER, towards
 from testbed.engine.program import Line, Program
 from testbed.engine.under_test.base import KINDS, PORT
 from testbed.errors import ProgramError
@@ -206,15 +206,14 @@ def _socket_engine(lab: Lab, scenario: Scenario, rate: float) -> Row:
 
 
 def _packet_engine(lab: Lab, scenario: Scenario, rate: float) -> Row:
-    return _loadgen(lab, scenario, rate, "packet", str(lab.clients[0].emulated_prefix))
+    return _loadgen(lab, scenario, rate, "packet")
 
 
-def _loadgen(lab: Lab, scenario: Scenario, rate: float, engine: str, hosts: str) -> Row:
+def _loadgen(lab: Lab, scenario: Scenario, rate: float, engine: str, hosts: str | None = None) -> Row:
     per_s, _ = _sessions(scenario, rate)
     client = lab.clients[0]
-    own, target = lab.placed.gateway_of(client, lab.server)
-    command = ["loadgen", "--engine", engine, "--target", target, "--port", str(PORT), "--hosts", hosts]
-    command += ["--interface", f"address:{own}", *scenario.workload.client_flags(CLIENT_FOLDER)]
+    command = ["loadgen", "--engine", engine, *towards(lab, client, PORT, hosts=hosts)]
+    command += scenario.workload.client_flags(CLIENT_FOLDER)
     command += ["--rate", f"{per_s:.4f}", "--arrival", "deterministic", "--warm-up", "0s", "--window", f"{SECONDS}s"]
     command += ["--timeout", f"{_TIMEOUT_S}s"]
     with KINDS.get("userver").start(lab, scenario, scenario.servers[0]) as server:

@@ -127,12 +127,13 @@ class _Load:
         return _FINE_INTERVAL_S if self.scenario.timeline else _INTERVAL_S
 
 
-def towards(lab: Lab, node: PlacedNode, port: int) -> list[str]:
-    """The flags by which a client program finds the server: addresses, its own prefix of hosts, its interface."""
+def towards(lab: Lab, node: PlacedNode, port: int, *, hosts: str | None = None) -> list[str]:
+    """The flags by which a client program finds the server: addresses, hosts (its own prefix), its interface."""
     own, server = lab.placed.gateway_of(node, lab.server)
-    if node.emulated_prefix is None:
+    hosts = hosts or node.emulated_prefix
+    if hosts is None:
         raise RunError(f"{node.name} has no prefix of emulated hosts: give it emulated_prefix_length in the topology")
-    return ["--target", server, "--port", str(port), "--hosts", node.emulated_prefix, "--interface", f"address:{own}"]
+    return ["--target", server, "--port", str(port), "--hosts", hosts, "--interface", f"address:{own}"]
 
 
 class _Idles:

@@ -9,6 +9,7 @@ from typing import cast
 
 from testbed.engine.documents import must_fit
 from testbed.engine.lab import Lab
+from testbed.engine.point import towards
 from testbed.engine.program import Line, Program
 from testbed.engine.under_test.base import KINDS, Running, Usage
 from testbed.errors import ProgramError, RunError
@@ -97,10 +98,8 @@ class ImageKind:
 def _await_ready(lab: Lab, server: ServerImage, process: Process) -> None:
     """Ask with the load generator itself, from the first client: what counts is that the clients can reach it."""
     client = lab.clients[0]
-    own, target = lab.placed.gateway_of(client, lab.server)
-    command = ["loadgen", "--target", target, "--port", str(server.port), "--uri", server.ready_path, "--rate", "20"]
-    command += ["--hosts", str(client.emulated_prefix), "--interface", f"address:{own}", "--warm-up", "0s"]
-    command += ["--window", "100ms", "--timeout", "500ms", "--arrival", "deterministic"]
+    command = ["loadgen", *towards(lab, client, server.port), "--uri", server.ready_path, "--rate", "20"]
+    command += ["--warm-up", "0s", "--window", "100ms", "--timeout", "500ms", "--arrival", "deterministic"]
     deadline = time.monotonic() + server.ready_timeout_s
     while True:
         with Program.start(lab, client.name, command) as asking:
