@@ -48,13 +48,23 @@ def find_rates(
     """
     knees = []
     for server in scenario.servers:
-        trials = _Trials(lab, scenario, profile, server, seed)
-        knees.append(knee_between(trials.answered, (_LEAST_RATE, _FIRST_RATE, _LAST_RATE), server.label))
+        knee, client_limited = find_knee(lab, scenario, profile, server, seed)
+        knees.append(knee)
         said = f"{server.label} answers up to about {knees[-1]:,.0f}/s"
-        if trials.client_limited:
+        if client_limited:
             said = f"{server.label} answers {knees[-1]:,.0f}/s and more: the clients can offer no more"
         tell(said)
     return around(knees)
+
+
+def find_knee(lab: Lab, scenario: Scenario, profile: Profile, server: Server, seed: int) -> tuple[float, bool]:
+    """The highest rate, in requests/s, that a server was found to answer, and whether the clients could offer no more.
+
+    Raises RunError as ``find_rates`` does.
+    """
+    trials = _Trials(lab, scenario, profile, server, seed)
+    knee = knee_between(trials.answered, (_LEAST_RATE, _FIRST_RATE, _LAST_RATE), server.label)
+    return knee, trials.client_limited
 
 
 def around(knees: list[float]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from testbed.engine.measured import cpu_seconds, sample_host
 from testbed.errors import TestbedError
 from tests.benchmark.outcome import Outcome
 
-_NOT_BENCHMARKS = {"__main__", "outcome", "world"}
+_NOT_BENCHMARKS = {"__main__", "in_group", "outcome", "world"}
 
 
 def main(names: list[str]) -> int:

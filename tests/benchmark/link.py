@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -42,7 +43,7 @@ def main() -> list[Outcome]:
         emulators = [name for name in ("userspace", "netem") if _works(name, pair.near)]
         for name in emulators:
             outcomes += [_delay(pair, name), *_streams(pair, name), *_small_packets(pair, name)]
-        outcomes += _spacing(pair)
+        outcomes += _spacing(pair, [*emulators, "tbf", "probes alone"])
     return outcomes
 
 
@@ -150,11 +151,11 @@ def _iptables(endpoint: Endpoint, *words: str) -> str:
     return done.stdout
 
 
-def _spacing(pair: Pair) -> list[Outcome]:
-    """Packets that wait for a rate, on both backends alternating; and what the probes alone would see of it."""
+def _spacing(pair: Pair, names: Sequence[str]) -> list[Outcome]:
+    """Packets that wait for a rate, on every backend in turn; and what the probes alone would see of it."""
     outcomes = []
     for mbit in _SPACING_RATES:
-        shares: dict[str, list[float]] = {"userspace": [], "tbf": [], "probes alone": []}
+        shares: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(_ROUNDS):
             for name in shares:
                 shares[name].append(_even_share(pair, name, mbit))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import docker
 
 from testbed.engine.lab import Lab
+from testbed.engine.point import towards
 from testbed.engine.program import Line, Program
 from testbed.engine.under_test.base import PORT
 from testbed.errors import EnvironmentLack
@@ -41,20 +42,9 @@ def server(lab: Lab, mechanism: str = "epoll-lt", *flags: str) -> Program:
 
 def offer(lab: Lab, node: PlacedNode, load: Load, *flags: str) -> Line:
     """Run one loadgen to its end, with more ``flags``; returns its summary."""
-    own, target = lab.placed.gateway_of(node, lab.server)
     start_ns = time.monotonic_ns() + int(_START_S * 1e9)
-    command = [
-        "loadgen",
-        "--target",
-        target,
-        "--port",
-        str(PORT),
-        "--uri",
-        "/1.bin",
-        "--hosts",
-        str(node.emulated_prefix),
-    ]
-    command += ["--interface", f"address:{own}", "--rate", str(load.rate_per_s), "--arrival", "exponential"]
+    command = ["loadgen", *towards(lab, node, PORT), "--uri", "/1.bin"]
+    command += ["--rate", str(load.rate_per_s), "--arrival", "exponential"]
     command += ["--warm-up", f"{load.warm_up_s}s", "--window", f"{load.window_s}s", "--timeout", f"{load.timeout_s}s"]
     command += ["--start-at", str(start_ns), "--seed", str(load.seed), *flags]
     with Program.launch(lab, node.name, command, first=True) as program:
