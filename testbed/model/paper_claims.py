@@ -313,6 +313,7 @@ WAN = (
             _among_slow(server),
             _among_idle(server),
             quantity=CPU_PER_REPLY,
+            at=At.WITHIN_CAPACITY,
             at_least=0.9,
             at_most=1.1,
         )
@@ -326,6 +327,7 @@ WAN = (
             quantity=CPU_PER_REPLY,
             over=(_among_slow(server), _among_idle("epoll-lt")),
             under=(_among_slow("epoll-lt"), _among_idle(server)),
+            at=At.WITHIN_CAPACITY,
             at_least=0.9,
             at_most=1.1,
         )
@@ -333,4 +335,5 @@ WAN = (
     ),
 )
 """Cost per reply over access links against that beside idle connections on fast links instead: first each mechanism's
-own, then how far it stands from epoll-lt, where what slow connections cost every server (retransmission) cancels."""
+own, then how far it stands from epoll-lt, where what slow connections cost every server (retransmission) cancels.
+Within capacity: a server that falls behind gathers slow connections without end, and no idle ones."""
