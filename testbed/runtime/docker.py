@@ -17,7 +17,7 @@ from contextlib import suppress
 from ipaddress import IPv4Network
 from typing import Any, ClassVar
 
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import IPAMConfig, IPAMPool, Ulimit
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
@@ -28,6 +28,7 @@ from testbed.runtime.base import IMAGE_ID_LABEL, IMAGE_LABEL, RUNTIMES, Complete
 from testbed.runtime.docker_cpu import CpuAccounts
 from testbed.runtime.docker_engine import connect, explained, faults
 from testbed.runtime.docker_images import build, ensure_image, image_tag, program_images
+from testbed.runtime.docker_limits import open_files
 from testbed.runtime.docker_process import DockerProcess, run_program
 from testbed.runtime.docker_seccomp import seccomp_option
 from testbed.runtime.node_log import ProgramLog
@@ -55,6 +56,7 @@ class DockerRuntime:
         self._tags: dict[str, str] = {}
         self._lock = threading.Lock()
         self._building = threading.Lock()
+        self._nofile: int | None = None  # the engine's hard limit, once a node has told it
 
     def prepare_programs(self, progress: Callable[[str], None]) -> None:
         """See the contract: the base image, and the images of the programs."""
@@ -116,20 +118,30 @@ class DockerRuntime:
     def create_node(self, placed: PlacedTopology, node: PlacedNode) -> None:
         """See the contract. A node that cannot be joined or started is removed again."""
         with faults(f"node {node.name!r}"):
-            made = self._create_container(placed, node)
-            try:
-                for network, address in list(node.addresses.items())[1:]:
-                    full_name = _full_name(placed.lab, network)
-                    self._api.connect_container_to_network(made, full_name, ipv4_address=address, aliases=[node.name])
-                self._api.start(made)
-            except APIError:
-                self._remove_container(made)
-                raise
+            made = self._started(placed, node, node.node.nofile or self._nofile)
         node_log.begin(placed.lab, node.name)
         with self._lock:
             self._ids[placed.lab, node.name] = made
 
-    def _create_container(self, placed: PlacedTopology, node: PlacedNode) -> str:
+    def _started(self, placed: PlacedTopology, node: PlacedNode, nofile: int | None) -> str:
+        made = self._create_container(placed, node, nofile)
+        try:
+            for network, address in list(node.addresses.items())[1:]:
+                full_name = _full_name(placed.lab, network)
+                self._api.connect_container_to_network(made, full_name, ipv4_address=address, aliases=[node.name])
+            self._api.start(made)
+            soft, hard = (nofile, nofile) if nofile else open_files(self._api, made, node.name)
+        except BaseException:
+            with suppress(DockerException, OSError):  # what comes first is told
+                self._remove_container(made)
+            raise
+        self._nofile = self._nofile or (None if node.node.nofile else hard)
+        if soft != hard:  # programs would stop at the soft one: once more, with both alike
+            self._remove_container(made)
+            return self._started(placed, node, hard)
+        return made
+
+    def _create_container(self, placed: PlacedTopology, node: PlacedNode, nofile: int | None) -> str:
         lab = placed.lab
         name, image = _full_name(lab, node.name), self._image(node)
         try:
@@ -141,7 +153,7 @@ class DockerRuntime:
                 hostname=None if node.node.shares_network_of else node.name,
                 environment=dict(node.node.environment),
                 labels={_LAB: lab, _NODE: node.name, _ROLE: node.node.role, IMAGE_LABEL: image},
-                host_config=self._host_config(placed, node),
+                host_config=self._host_config(placed, node, nofile),
                 networking_config=self._networking(lab, node),
             )
         except ImageNotFound:
@@ -268,11 +280,11 @@ class DockerRuntime:
                     self._tags[build_from] = ensure_image(self._client, build_from, lambda _: None)
             return self._tags[build_from]
 
-    def _host_config(self, placed: PlacedTopology, node: PlacedNode) -> Any:
+    def _host_config(self, placed: PlacedTopology, node: PlacedNode, nofile: int | None) -> Any:
         lab, own = placed.lab, node.node
         shared = own.shares_network_of
         mode = f"container:{_full_name(lab, shared)}" if shared else _full_name(lab, next(iter(node.addresses)))
-        limit = None if own.nofile is None else [Ulimit(name="nofile", soft=own.nofile, hard=own.nofile)]
+        limit = None if nofile is None else [Ulimit(name="nofile", soft=nofile, hard=nofile)]
         return self._api.create_host_config(
             network_mode=mode,
             cap_drop=list(own.cap_drop),

@@ -277,6 +277,14 @@ def _clock_ticks() -> int:
     return round(os.times().elapsed * TICKS_PER_S)
 
 
+def test_a_program_may_open_as_many_descriptors_as_the_engine_allows(real: Runtime, lab: PlacedTopology) -> None:
+    """Not only those that raise their own limit: other people's servers do not."""
+    soft, hard = said(real, "client0", "sh", "-c", "ulimit -Sn; ulimit -Hn").split()
+    assert soft == hard
+    assert int(hard) > 1024
+    assert said(real, "server", "sh", "-c", "ulimit -Sn; ulimit -Hn").split() == ["1000", "1000"]
+
+
 def test_what_programs_write_on_stderr_is_logged(real: Runtime, lab: PlacedTopology) -> None:
     """Of those that are started, and while they run. What a command says that is run to its end is the caller's."""
     process = real.start(LAB, "beside", ["sh", "-c", "echo printed; echo one >&2; printf two >&2; read line"])

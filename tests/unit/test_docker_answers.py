@@ -61,6 +61,7 @@ class Engine:
     def __init__(self, answers: dict[str, Any]) -> None:
         self._answers = answers
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.open_files = (20_000, 20_000)
 
     def version(self) -> Any:
         return self._answers["version"]
@@ -101,6 +102,9 @@ class Engine:
     def start(self, made: str) -> None:
         self.asked.append(("start", {}))
 
+    def remove_container(self, made: str, **_: Any) -> None:
+        self.asked.append(("remove", {}))
+
 
 @pytest.fixture(params=list(ANSWERS))
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
@@ -108,6 +112,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
     engine = Engine(ANSWERS[request.param])
     monkeypatch.setattr(docker_runtime, "connect", lambda: SimpleNamespace(api=engine))
     monkeypatch.setattr(docker_runtime, "host_routes", dict)
+    monkeypatch.setattr(docker_runtime, "open_files", lambda api, made, node: engine.open_files)
     return engine
 
 
@@ -177,3 +182,39 @@ def test_a_node_on_two_networks_is_joined_to_both_before_it_starts_by_name_and_a
     assert created["host_config"]["network_mode"] == "tb-a.net0"
     assert connected == {"ipv4_address": node.addresses["net1"], "aliases": ["server"]}
     assert "mac_address" not in {**created, **created["host_config"], **connected}
+
+
+def test_a_node_gets_the_hard_limit_of_descriptors_where_the_engine_gives_a_lower_one(engine: Engine) -> None:
+    placed, node = server()
+    engine.open_files = (1024, 524_288)
+    runtime = DockerRuntime()
+    runtime.create_node(placed, node)
+    assert [what for what, _ in engine.asked if "connect" not in what] == [
+        "create",
+        "start",
+        "remove",
+        "create",
+        "start",
+    ]
+    engine.asked.clear()
+    runtime.create_node(placed, node)  # now it is known
+    assert [what for what, _ in engine.asked if "connect" not in what] == ["create", "start"]
+    (limit,) = engine.asked[0][1]["host_config"]["ulimits"]
+    assert limit == {"Name": "nofile", "Soft": 524_288, "Hard": 524_288}
+
+
+def test_a_node_that_cannot_be_started_is_removed_again_whatever_failed(engine: Engine) -> None:
+    placed, node = server()
+    for error, told in (
+        (ConnectionError("reset by peer"), "node 'server': the container engine does not answer"),
+        (KeyboardInterrupt("by hand"), "by hand"),
+    ):
+
+        def fail(_: str, error: BaseException = error) -> None:
+            raise error
+
+        engine.asked.clear()
+        engine.start = fail  # type: ignore[method-assign]
+        with pytest.raises((RuntimeFault, KeyboardInterrupt), match=told):
+            DockerRuntime().create_node(placed, node)
+        assert [what for what, _ in engine.asked] == ["create", "connect tb-a.net1", "remove"]
