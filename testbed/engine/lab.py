@@ -294,7 +294,7 @@ class Lab:
         """Whether a subnet of the plan, free when it was made, is now taken by someone else."""
         taken = [IPv4Network(subnet, strict=False) for subnet in self.runtime.taken_subnets()]
         ours = [IPv4Network(network.subnet) for network in placed.networks]
-        return any(other.prefixlen > 0 and mine.overlaps(other) for mine in ours for other in taken)
+        return any(mine.overlaps(other) for mine in ours for other in taken)
 
     def _cpus(self) -> list[int]:
         """CPUs that nodes may be placed on: the engine's, which may run in a machine of its own."""

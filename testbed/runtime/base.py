@@ -104,7 +104,10 @@ class Runtime(Protocol):
         ...
 
     def taken_subnets(self) -> Mapping[str, str]:
-        """Subnets (CIDR) that a lab must avoid, each with what has it ("route via eth0", "docker network bridge")."""
+        """Subnets (CIDR) that a lab must avoid, each with what has it ("route via eth0", "docker network bridge").
+
+        Default routes are none of them (``testbed.topology.host``).
+        """
         ...
 
     def create_network(self, lab: str, network: PlacedNetwork) -> None:

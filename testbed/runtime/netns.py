@@ -89,8 +89,7 @@ class NetnsRuntime:
         if any(record.network.name == network.name for record in present):
             raise UsageError(f"network {network.name!r} of lab {lab!r} is there already")
         for subnet, owner in self.taken_subnets().items():
-            other = IPv4Network(subnet, strict=False)
-            if other.prefixlen > 0 and other.overlaps(IPv4Network(network.subnet)):
+            if IPv4Network(subnet, strict=False).overlaps(IPv4Network(network.subnet)):
                 raise UsageError(f"subnet {network.subnet} of network {network.name!r} is in use: {subnet} ({owner})")
         switch = switch_name(lab)
         if not present and (netns_state.NAMESPACES / switch).exists():

@@ -33,7 +33,6 @@ def place(topology: Topology, lab: str, taken_subnets: Mapping[str, str], cpus: 
     Raises InputError for a fixed subnet or CPU set that cannot be, and UsageError when no room is left.
     """
     taken: Taken = {IPv4Network(subnet, strict=False): owner for subnet, owner in taken_subnets.items()}
-    taken = {subnet: owner for subnet, owner in taken.items() if subnet.prefixlen > 0}  # a default route takes nothing
     subnets = _place_networks(topology, taken)
     addresses = {
         network.name: _place_addresses(network, subnets[network.name], topology) for network in topology.networks

@@ -37,7 +37,7 @@ def assert_sound(placed: PlacedTopology, taken: list[IPv4Network]) -> None:
     for one, other in combinations([*subnets.values(), *prefixes], 2):
         assert not one.overlaps(other)
     for one in [*subnets.values(), *prefixes]:
-        assert not any(one.overlaps(other) for other in taken if other.prefixlen > 0)
+        assert not any(one.overlaps(other) for other in taken)
     for name, subnet in subnets.items():
         addresses = [IPv4Address(node.addresses[name]) for node in placed.nodes if name in node.addresses]
         assert len(set(addresses)) == len(addresses)
@@ -78,7 +78,7 @@ def test_a_subnet_has_room_for_all_its_nodes(members: int) -> None:
     assert_sound(place(world(members), "lab", {}, CPUS), [])
 
 
-@pytest.mark.parametrize("taken", ["10.0.0.0/8", "10.64.0.0/10", "10.0.0.0/9", "0.0.0.0/0", "128.0.0.0/1"])
+@pytest.mark.parametrize("taken", ["10.0.0.0/8", "10.64.0.0/10", "10.0.0.0/9", "128.0.0.0/1"])
 def test_the_default_world_finds_room_beside_large_routes(taken: str) -> None:
     placed = place(default_topology(), "lab", {taken: "route via tun0"}, CPUS)
     assert_sound(placed, [IPv4Network(taken)])
