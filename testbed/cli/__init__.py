@@ -7,6 +7,7 @@ Here, and only here, errors become one line on stderr and an exit code: 0 done; 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import pkgutil
 import signal
@@ -19,6 +20,7 @@ from types import FrameType
 
 import click
 
+from testbed.engine.interrupts import handle
 from testbed.errors import TestbedError
 
 INTERRUPTED = 130
@@ -64,7 +66,7 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. The console script hands it to ``sys.exit``."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    handle(_interrupt)
     try:
         result = group.main(
             args=None if arguments is None else list(arguments), prog_name="testbed", standalone_mode=False
@@ -80,20 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         return _complain(f"{where}{error.strerror or error}", TestbedError.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the clean-up is done: one more would only spoil the exit code
+        handle(signal.SIG_IGN)  # the clean-up is done: one more would only spoil the exit code
         return _complain("interrupted", INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
-    """SIGTERM ends a command as Ctrl-C does: with the clean-up."""
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: with the clean-up."""
     raise KeyboardInterrupt
 
 
 def _complain(text: str, code: int) -> int:
     line = " ".join(text.split())
-    print(f"testbed: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        print(f"testbed: {line}", file=sys.stderr, flush=True)
     return code
 
 

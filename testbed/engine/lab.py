@@ -3,7 +3,7 @@
 with Lab() as lab:                      # the default world; taken down again at the end
     print(lab.run("server", ["uname", "-r"]).stdout)
 
-Whatever goes wrong while it is made, Ctrl-C and SIGTERM included, everything made so far is removed.
+Whatever goes wrong while it is made, Ctrl-C, SIGTERM and a closed terminal included, everything made so far is removed.
 """
 
 from __future__ import annotations
@@ -143,11 +143,14 @@ class Lab:
         """Remove everything of the lab; fine if there is nothing. An interrupt waits until it is done.
 
         Raises UsageError while another process measures in it."""
-        self._launcher.close()
-        lab_state.check_unused(self.name)
-        with uninterrupted(), lab_state.locked(self.name):
-            _remove_whole(self.runtime, self.name)
-        self._placed = self._paths = None
+        with uninterrupted():
+            lab_state.check_unused(self.name)
+            with lab_state.locked(self.name):
+                try:
+                    self._launcher.close()
+                finally:
+                    _remove_whole(self.runtime, self.name)
+                    self._placed = self._paths = None
 
     def __enter__(self) -> Self:
         if self._placed is None:
@@ -155,9 +158,11 @@ class Lab:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._launcher.close()
         if self._own:
             self.down()
+        else:
+            with uninterrupted():
+                self._launcher.close()
 
     @property
     def placed(self) -> PlacedTopology:

@@ -74,7 +74,7 @@ def test_a_lab_by_hand(runtime: Runtime) -> None:
     assert runtime.made(NAME) == []
 
 
-@pytest.mark.parametrize(("number", "things"), [(signal.SIGINT, 1), (signal.SIGTERM, 5)])
+@pytest.mark.parametrize(("number", "things"), [(signal.SIGINT, 1), (signal.SIGTERM, 5), (signal.SIGHUP, 3)])
 def test_an_interrupted_up_leaves_nothing(runtime: Runtime, number: signal.Signals, things: int) -> None:
     process = started_up(runtime, things)
     os.killpg(process.pid, number)

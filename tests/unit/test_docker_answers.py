@@ -214,7 +214,7 @@ def test_a_node_that_cannot_be_started_is_removed_again_whatever_failed(engine: 
             raise error
 
         engine.asked.clear()
-        engine.start = fail  # type: ignore[method-assign]
+        engine.start = fail  # type: ignore[assignment,method-assign]
         with pytest.raises((RuntimeFault, KeyboardInterrupt), match=told):
             DockerRuntime().create_node(placed, node)
         assert [what for what, _ in engine.asked] == ["create", "connect tb-a.net1", "remove"]

@@ -14,6 +14,7 @@ import pytest
 from testbed.engine import lab_state
 from testbed.engine.interrupts import only_first_interrupts, uninterrupted
 from testbed.engine.lab import Lab, leftovers, remove_all
+from testbed.engine.launcher import Launcher
 from testbed.errors import EnvironmentLack, RunError, RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.model.topology import Network, Node, Topology
@@ -303,7 +304,7 @@ def test_only_the_first_signal_interrupts() -> None:
                 signal.raise_signal(signal.SIGTERM)
             finally:
                 signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGHUP)
                 steps.append("cleaned up")
 
     with pytest.raises(KeyboardInterrupt):
@@ -404,3 +405,32 @@ def test_a_state_folder_that_others_may_write_is_refused(runtime: FakeRuntime, t
 def test_the_state_folder_is_private(runtime: FakeRuntime, tmp_path: Path) -> None:
     Lab(runtime=runtime).up()
     assert os.stat(tmp_path / "testbed").st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_program_that_cannot_be_ended_does_not_keep_the_lab_standing(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Nor does an interrupt meanwhile: the lab is removed first, by whom it belongs to."""
+
+    def close(_: Launcher) -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeFault("cannot be signalled")
+
+    Lab(runtime=runtime).up()
+    lab = Lab.attach(runtime=runtime)
+    lab._own = own
+    monkeypatch.setattr(Launcher, "close", close)
+    with pytest.raises(RuntimeFault, match="cannot be signalled"), lab:
+        pass
+    assert bool(runtime.made()) is not own
+
+
+def test_under_nohup_a_closed_terminal_disturbs_nobody() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with only_first_interrupts():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
