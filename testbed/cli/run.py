@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -104,19 +105,11 @@ def command(
     failures: dict[str, TestbedError] = {}
     with _lab(lab_name, runtime, file, link, fast, as_json) as lab:
         _progress.say(_world(lab, runtime))
+        measure = partial(run, profile=profile, seed=seed, results=results, resume=resume, retry_invalid=retry_invalid)
         for scenario in scenarios:
             progress = RunProgress(scenario.name, estimate_s(scenario, profile_of(scenario, profile), 1))
             try:
-                done = run(
-                    scenario,
-                    lab,
-                    profile=profile,
-                    seed=seed,
-                    results=results,
-                    resume=resume,
-                    retry_invalid=retry_invalid,
-                    observer=progress,
-                )
+                done = measure(scenario, lab, observer=progress)
             except PointsFailed as error:  # what was measured is shown
                 failures[scenario.name] = error
                 done = read_run(error.folder)
