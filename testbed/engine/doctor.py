@@ -16,7 +16,7 @@ from testbed.engine.finding import Finding, State
 from testbed.engine.inside import probe_inside
 from testbed.engine.kernel import Trial
 from testbed.errors import EnvironmentLack, TestbedError
-from testbed.runtime import docker_engine, docker_images
+from testbed.runtime import docker_engine, docker_images, netns_programs
 from testbed.runtime.base import Runtime
 from testbed.runtime.choose import choose
 
@@ -36,9 +36,9 @@ def examine() -> list[Finding]:
     findings = isolated("packages", _packages)
     runtime, engine = _engine()
     findings += engine
-    if runtime is not None:
-        chosen = runtime
-        findings += isolated("images", lambda: _images(chosen))
+    images = [] if runtime is None else isolated("images", lambda: _images(runtime))
+    findings += images
+    elsewhere = _engine_elsewhere(runtime)
     for name, probe in (
         ("cpus", _cpus),
         ("root", _root),
@@ -49,9 +49,9 @@ def examine() -> list[Finding]:
         ("br_netfilter", _bridge_netfilter),
         ("congestion control", _congestion_control),
     ):
-        findings += isolated(name, probe)
+        findings += [_not_known(name)] if elsewhere else isolated(name, probe)
     if runtime is not None:
-        findings += probe_inside(runtime)
+        findings += probe_inside(runtime, built=all(finding.state == "ok" for finding in images))
     return findings
 
 
@@ -86,6 +86,19 @@ def _without_docker(lack: EnvironmentLack) -> tuple[Runtime | None, list[Finding
         return None, [Finding("engine", "lack", lack.what, lack.fix, required=True)]
     what = f"{lack.what}; the {stand_in.name} runtime stands in"
     return stand_in, [Finding("engine", "warn", what, lack.fix, required=True)]
+
+
+def _engine_elsewhere(runtime: Runtime | None) -> bool:
+    """Whether the nodes run under another kernel than this one; False where nobody can say."""
+    try:
+        return runtime is not None and runtime.describe().get("local") == "no"
+    except TestbedError:
+        return False  # the finding on the engine says so
+
+
+def _not_known(name: str) -> Finding:
+    what = "not known: the engine is on another machine"
+    return Finding(name, "warn", what, "run testbed doctor on the engine's own machine")
 
 
 def _packages() -> Iterator[Finding]:
@@ -177,6 +190,8 @@ def _congestion_control() -> Iterator[Finding]:
 
 
 def _images(runtime: Runtime) -> Iterator[Finding]:
+    if not runtime.has_images and not netns_programs.programs_folder().is_dir():
+        yield Finding("programs", "warn", "are not built yet", f"testbed build --runtime {runtime.name}")
     if runtime.name != "docker":
         return
     for image, there in _images_present().items():
@@ -184,6 +199,9 @@ def _images(runtime: Runtime) -> Iterator[Finding]:
             yield Finding(
                 f"image {image}", "ok", "is there, made of the present sources" if image != BASE else "is there"
             )
+        elif image == BASE and (why_not := docker_images.cannot_be_had()):
+            what = f"is not there, and cannot be had: {why_not}"
+            yield Finding(f"image {image}", "lack", what, docker_images.BASE_FIX, required=True)
         else:
             yield Finding(f"image {image}", "warn", "is not there yet", "testbed build")
 

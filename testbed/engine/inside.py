@@ -20,8 +20,9 @@ _OPEN_PACKET_SOCKET = "use Socket; socket(my $s, 17, SOCK_RAW, unpack('n', pack(
 """Perl, because every Debian image has it: AF_PACKET (17) for all protocols (ETH_P_ALL, 3, in network order)."""
 
 
-def probe_inside(runtime: Runtime) -> list[Finding]:
-    """Findings from inside two nodes made of the default world's images."""
+def probe_inside(runtime: Runtime, built: bool) -> list[Finding]:
+    """Findings from inside two nodes of the default world. ``built``: what they are made of is there, so that they have
+    to start; else that is only told."""
     lab = Lab(_small_world(), name=f"doctor-{os.getpid()}", runtime=runtime, fast=False)
     findings: list[Finding] = []
     try:
@@ -30,14 +31,14 @@ def probe_inside(runtime: Runtime) -> list[Finding]:
             for name, probe in _PROBES.items():
                 findings.extend(_asked(name, probe, lab))
     except EnvironmentLack as lack:
-        findings.append(_no_container(lack.what, lack.fix))
+        findings.append(_no_container(lack.what, lack.fix, built))
     except TestbedError as error:
-        findings.append(_no_container(str(error), "testbed build"))
+        findings.append(_no_container(str(error), "see the message", built))
     return findings
 
 
-def _no_container(why: str, fix: str) -> Finding:
-    return Finding("container", "lack", f"no container of the default world starts: {why}", fix, required=False)
+def _no_container(why: str, fix: str, built: bool) -> Finding:
+    return Finding("container", "lack", f"no container of the default world starts: {why}", fix, required=built)
 
 
 def _asked(name: str, probe: Callable[[Lab], Iterator[Finding]], lab: Lab) -> Iterator[Finding]:

@@ -19,13 +19,13 @@ _TIMEOUT_S = 60
 """For one answer of the engine. Streams of running programs have none: they may be silent for as long as they like."""
 
 
-def connect() -> docker.DockerClient:
-    """A client for the engine of the environment (DOCKER_HOST, else the local socket).
+def connect(timeout_s: float = _TIMEOUT_S) -> docker.DockerClient:
+    """A client for the engine of the environment (DOCKER_HOST, else the local socket); ``timeout_s`` for each answer.
 
     Raises EnvironmentLack when none answers.
     """
     try:
-        client = docker.from_env(timeout=_TIMEOUT_S, max_pool_size=_POOL)
+        client = docker.from_env(timeout=int(timeout_s), max_pool_size=_POOL)
         client.ping()
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "the local socket")

@@ -26,6 +26,7 @@ from testbed.project import images_folder
 from testbed.runtime.docker_engine import connect, faults
 
 BASE_IMAGE = "debian:bookworm-slim"
+BASE_FIX = f"apt-get install mmdebstrap (Debian, Ubuntu), or docker pull {BASE_IMAGE} where a registry answers"
 _SUITE = "bookworm"
 _DEBOOTSTRAP = """
 folder=$(mktemp -d) && debootstrap --variant=minbase "$0" "$folder" >&2 && tar -C "$folder" -c .
@@ -180,18 +181,31 @@ def _pull_events(client: docker.DockerClient) -> Iterator[dict[str, Any]]:
     return events
 
 
+def cannot_be_had() -> str:
+    """Why ``build`` could not have the base image that is missing, in one line; "" if it could. Downloads nothing."""
+    if _maker() is not None:
+        return ""
+    try:
+        connect(_PULL_SILENCE_S).images.get_registry_data(BASE_IMAGE)
+    except (docker.errors.DockerException, OSError) as error:
+        words = str(getattr(error, "explanation", None) or error).splitlines()
+        return f"no registry gives it ({words[0] if words else type(error).__name__}), and nothing here can make it"
+    return ""
+
+
+def _maker() -> list[str] | None:
+    """The command that writes the base image's files as an archive, by what this machine has for it."""
+    if shutil.which("mmdebstrap"):
+        return ["mmdebstrap", "--quiet", "--variant=minbase", _SUITE, "-"]
+    return ["sh", "-c", _DEBOOTSTRAP, _SUITE] if shutil.which("debootstrap") else None
+
+
 def _bootstrap(client: docker.DockerClient, progress: Say) -> None:
     """Make the base image with mmdebstrap, or with debootstrap, and import it."""
     began = time.monotonic()
-    if shutil.which("mmdebstrap"):
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", _SUITE, "-"]
-    elif shutil.which("debootstrap"):
-        command = ["sh", "-c", _DEBOOTSTRAP, _SUITE]
-    else:
-        raise EnvironmentLack(
-            f"there is no {BASE_IMAGE}, no registry gives it, and nothing here can make it",
-            "apt-get install mmdebstrap (Debian, Ubuntu), or docker pull debian:bookworm-slim where a registry answers",
-        )
+    command = _maker()
+    if command is None:
+        raise EnvironmentLack(f"there is no {BASE_IMAGE}, no registry gives it, and nothing here can make it", BASE_FIX)
     repository, tag = BASE_IMAGE.split(":")
     unfinished = f"{tag}-in-the-making"
     status, words = _import(client, command, repository, unfinished)

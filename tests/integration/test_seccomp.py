@@ -86,7 +86,7 @@ def test_the_doctor_names_each_refused_mechanism(
     docker_engine: Runtime, refusing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inside, "default_topology", lambda: load_compose(refusing))
-    found = {finding.name: finding for finding in inside.probe_inside(docker_engine)}
+    found = {finding.name: finding for finding in inside.probe_inside(docker_engine, built=True)}
     for name in ("io_uring", "epoll-ctlv"):
         assert found[f"mechanism {name}"].state == "lack"
         assert "EPERM" in found[f"mechanism {name}"].what

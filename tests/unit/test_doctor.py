@@ -14,6 +14,7 @@ from testbed.engine import doctor, kernel
 from testbed.engine.finding import Finding
 from testbed.engine.kernel import Trial
 from testbed.errors import EnvironmentLack, RuntimeFault
+from testbed.runtime import docker_images
 from testbed.runtime.base import Runtime
 from testbed.runtime.fake import Call, FakeRuntime, Script
 
@@ -196,3 +197,42 @@ def test_images_that_are_not_built_are_told(world: FakeRuntime, monkeypatch: pyt
     found = findings()
     assert found["image debian:bookworm-slim"].state == "ok"
     assert (found["image client"].state, found["image client"].fix) == ("warn", "testbed build")
+
+
+def test_containers_that_should_start_and_do_not_block_the_main_job(world: FakeRuntime) -> None:
+    world.failures["create_node", "server"] = RuntimeFault("no space left on device")
+    found = findings()["container"]
+    assert found.blocks
+    assert "no space left on device" in found.what
+    assert "testbed build" not in found.fix
+
+
+def test_containers_whose_images_are_not_built_yet_do_not(world: FakeRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.name = "docker"
+    monkeypatch.setattr(doctor, "_images_present", lambda: {"client": False})
+    world.failures["create_node", "server"] = EnvironmentLack("the engine has no image", "testbed build")
+    assert not findings()["container"].blocks
+
+
+@pytest.mark.parametrize(("why_not", "state"), [("", "warn"), ("no registry gives it (no route)", "lack")])
+def test_a_base_image_that_cannot_be_had_is_no_matter_of_building(
+    world: FakeRuntime, monkeypatch: pytest.MonkeyPatch, why_not: str, state: str
+) -> None:
+    world.name = "docker"
+    monkeypatch.setattr(doctor, "_images_present", lambda: {doctor.BASE: False})
+    monkeypatch.setattr(docker_images, "cannot_be_had", lambda: why_not)
+    found = findings()[f"image {doctor.BASE}"]
+    assert (found.state, found.blocks) == (state, state == "lack")
+    assert why_not in found.what
+    assert ("mmdebstrap" in found.fix) is bool(why_not)
+
+
+def test_of_the_kernel_of_another_machine_nothing_is_guessed(
+    world: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "describe", lambda: {"engine": "far", "cpus": "2", "local": "no"})
+    monkeypatch.setattr(kernel, "congestion_controls", lambda: (["cubic"], ["cubic"]))
+    found = findings()
+    own = ("cpus", "root", "steal", "netem", "tbf", "nfqueue", "br_netfilter", "congestion control")
+    assert {found[name].what for name in own} == {"not known: the engine is on another machine"}
+    assert found["mechanisms"].state == "ok", "what is asked inside the containers is known"
