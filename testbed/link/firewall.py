@@ -21,6 +21,13 @@ _TIMEOUT_S = 20
 
 def clear(namespace: str) -> str:
     """Take the NAT rules out of a node's namespace; "", or why it could not be done."""
+    try:
+        return _cleared(namespace)
+    except subprocess.TimeoutExpired as error:
+        return f"{error.cmd[0]} has not ended after {_TIMEOUT_S} s"
+
+
+def _cleared(namespace: str) -> str:
     program = shutil.which("iptables")
     restore = shutil.which("iptables-restore")
     if program is None or restore is None:

@@ -210,12 +210,13 @@ def _bootstrap(client: docker.DockerClient, progress: Say) -> None:
     unfinished = f"{tag}-in-the-making"
     status, words = _import(client, command, repository, unfinished)
     image = f"{repository}:{unfinished}"
-    if status != 0 or not _is_there(client, image):
-        if _is_there(client, image):  # a stream that was cut short is imported all the same
-            client.images.remove(image, force=True)
-        raise RunError(f"{command[0]} could not make the base image: {words or f'it ended with status {status}'}")
-    client.images.get(image).tag(repository, tag)
-    client.images.remove(image)
+    with faults("the base image"):
+        if status != 0 or not _is_there(client, image):
+            if _is_there(client, image):  # a stream that was cut short is imported all the same
+                client.images.remove(image, force=True)
+            raise RunError(f"{command[0]} could not make the base image: {words or f'it ended with status {status}'}")
+        client.images.get(image).tag(repository, tag)
+        client.images.remove(image)
     progress(f"made {BASE_IMAGE} in {time.monotonic() - began:.0f} s")
 
 

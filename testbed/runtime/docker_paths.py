@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
-from docker.errors import APIError, ImageNotFound
+from docker.errors import ImageNotFound
 
 from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link import firewall, steering, switch
 from testbed.link import routes as link_routes
 from testbed.model.placed import PlacedTopology, cpu_numbers
 from testbed.runtime.base import Paths
+from testbed.runtime.docker_engine import faults
 from testbed.runtime.docker_images import image_tag
 
 _HELPER_IMAGE = "link"
@@ -51,23 +52,23 @@ def route_by_helper(client: docker.DockerClient, lab: str, server: str, routes: 
     """Set them by a container that shares the server's network. Raises EnvironmentLack if its image is missing."""
     tag = image_tag(_HELPER_IMAGE)
     batch = "\n".join(link_routes.route_commands(routes))
-    try:
-        client.containers.run(
-            tag,
-            ["sh", "-c", 'echo "$0" | ip -batch -', batch],
-            network_mode=f"container:{server}",
-            cap_drop=["ALL"],
-            cap_add=["NET_ADMIN"],
-            labels={"testbed.lab": lab, "testbed.node": "routes"},
-            remove=True,
-            stderr=True,
-        )
-    except ImageNotFound:
-        raise EnvironmentLack(f"the engine has no image {tag}", "testbed build") from None
-    except docker.errors.ContainerError as error:
-        raise RuntimeFault(f"routes to the emulated hosts: {error.stderr!r}") from None
-    except APIError as error:
-        raise RuntimeFault(f"routes to the emulated hosts: {error.explanation}") from None
+    with faults("routes to the emulated hosts"):
+        try:
+            client.containers.run(
+                tag,
+                ["sh", "-c", 'echo "$0" | ip -batch -', batch],
+                network_mode=f"container:{server}",
+                cap_drop=["ALL"],
+                cap_add=["NET_ADMIN"],
+                labels={"testbed.lab": lab, "testbed.node": "routes"},
+                remove=True,
+                stderr=True,
+            )
+        except ImageNotFound:
+            raise EnvironmentLack(f"the engine has no image {tag}", "testbed build") from None
+        except docker.errors.ContainerError as error:
+            words = error.stderr.decode("utf-8", "replace") if isinstance(error.stderr, bytes) else str(error.stderr)
+            raise RuntimeFault(f"routes to the emulated hosts: {' '.join(words.split())}") from None
 
 
 def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapping[str, str]) -> Paths:

@@ -95,7 +95,10 @@ def tool(group: str, name: str, *arguments: str, stdin: str = "") -> str:
     if path is None:
         raise EnvironmentLack(f"{name}: not installed", "apt-get install iproute2 util-linux")
     command = [*_IN_GROUP, group, path, *arguments] if group else [path, *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuntimeFault(f"{name} {' '.join(arguments)}: has not ended after {_TIMEOUT_S:g} s") from None
     if done.returncode != 0:
         what = "; ".join(done.stderr.strip().splitlines()) or f"status {done.returncode}"
         raise RuntimeFault(f"{name} {' '.join(arguments)}: {what}")
