@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ def test_a_tool_of_namespaces_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 def test_packet_rules_that_cannot_be_cleared_in_time_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firewall.shutil, "which", lambda name: f"/sbin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/sbin/{name}")
     monkeypatch.setattr(subprocess, "run", never)
     assert firewall.clear("/proc/1/ns/net") == "/sbin/iptables has not ended after 20 s"
 
