@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.models.containers import Container
 
 from testbed import project
 from testbed.errors import EnvironmentLack, RunError
@@ -64,13 +65,58 @@ def test_what_is_built_is_not_built_again(client: docker.DockerClient) -> None:
         ("link", ["ip", "-V"], b"iproute2"),
         ("link", ["tcpdump", "--version"], b"tcpdump"),
         ("link", ["iptables", "-V"], b"iptables"),
+        ("original", ["httperf", "--version"], b"httperf"),
+        ("peers/nginx", ["nginx", "-t", "-c", "/etc/testbed/nginx.conf"], b"test is successful"),
+        ("peers/lighttpd", ["lighttpd", "-tt", "-f", "/etc/testbed/lighttpd.conf"], b""),
     ],
 )
 def test_an_image_has_its_programs(
     client: docker.DockerClient, image: str, command: list[str], expected: bytes
 ) -> None:
-    said = client.containers.run(docker_images.image_tag(image), command, remove=True, stderr=True, network_mode="none")
+    tag = docker_images.ensure_image(client, build_from(image), lambda _: None)
+    said = client.containers.run(tag, command, remove=True, stderr=True, network_mode="none")
     assert expected in said
+
+
+def build_from(image: str) -> str:
+    """As scenarios name it: a folder of ``images/`` by its name, any other by its path."""
+    return str(project.images_folder() / image) if "/" in image else image
+
+
+def test_debians_idleconn_holds_connections_to_the_userver(client: docker.DockerClient) -> None:
+    server = client.containers.run(
+        docker_images.image_tag("server"),
+        ["userver", "--mech", "epoll-lt", "--bind", "127.0.0.1", "--port", "8080", "--docroot", "/etc"],
+        detach=True,
+        network_mode="none",
+    )
+    idle = None
+    try:
+        idle = client.containers.run(
+            docker_images.ensure_image(client, "original", lambda _: None),
+            ["idleconn", "127.0.0.1", "8080", "50"],
+            detach=True,
+            network_mode=f"container:{server.id}",
+        )
+        until = time.monotonic() + 20
+        while (held := established(server)) < 50 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert held == 50, idle.logs()
+        time.sleep(0.5)
+        assert established(server) == 50
+    finally:
+        for container in (idle, server):
+            if container is not None:
+                container.remove(force=True)
+
+
+def established(server: Container) -> int:
+    """Connections that the server's end of the loopback holds."""
+    said = server.exec_run(["cat", "/proc/net/tcp"]).output
+    assert isinstance(said, bytes)
+    table = said.decode().splitlines()[1:]
+    states = [(line.split()[1].partition(":")[2], line.split()[3]) for line in table]
+    return states.count((f"{8080:04X}", "01"))
 
 
 def test_a_programs_image_has_no_compiler(client: docker.DockerClient) -> None:
