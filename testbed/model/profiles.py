@@ -54,8 +54,14 @@ SPECWEB99_PROFILES = _with_file_sets(
 """For the SPECweb99-like workload. A request in a session costs less than one with a connection of its own: the quick
 profile's rates reach as far beyond the knee."""
 
-SPECWEB99_WAN_PROFILES = _with_file_sets(WAN_PROFILES)
-"""The same over access links."""
+SPECWEB99_WAN_PROFILES = _with_file_sets(
+    {
+        **WAN_PROFILES,
+        "quick": WAN_PROFILES["quick"].model_copy(update={"rates_per_s": (3_000, 6_000), "warm_up_s": 5}),
+        "laptop": WAN_PROFILES["laptop"].model_copy(update={"warm_up_s": 6}),
+    }
+)
+"""The same over access links. A session takes more than a second there, and some take five: the warm-up is longer."""
 
 _TIMELINE = Profile(rates_per_s=(4_000,), warm_up_s=1, window_s=11, client_timeout_s=1)
 TIMELINE_PROFILES = {

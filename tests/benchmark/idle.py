@@ -26,7 +26,7 @@ def main() -> list[Outcome]:
             for mechanism in _MECHANISMS:
                 taken_s[mechanism].append(_fill_s(lab, mechanism))
                 print(f"{mechanism}: {taken_s[mechanism][-1]:.2f} s", flush=True)
-    total = f"{_EACH * len(lab.idles):,} idle connections"
+        total = f"{_EACH * len(lab.idles):,} idle connections"
     return [
         Outcome(f"{total}, {mechanism}, median of {_TIMES}", median(each), "s", 1.0, at_least=False)
         for mechanism, each in taken_s.items()
