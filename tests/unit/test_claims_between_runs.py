@@ -12,9 +12,10 @@ import pytest
 
 from testbed.analysis.claims import judge_pooled
 from testbed.errors import UsageError
+from testbed.model import paper_claims
 from testbed.model.claim import Claim, Outcome, Quantity, Subject
 from testbed.store.reading import Run, read_run
-from tests.unit.records import saved_run
+from tests.unit.records import record, saved_run
 from tests.unit.test_claims import AHEAD, OVERLOADED, judged, pairs
 
 
@@ -63,6 +64,25 @@ def test_another_machine_s_run_is_not_compared(tmp_path: Path) -> None:
     assert (
         "another machine or path (host.kernel)" in judged(saved_run(tmp_path, *pairs((1, 2), (1, 2))), RELATIVE).reason
     )
+
+
+@pytest.mark.parametrize(
+    ("server", "kept", "outcome"),
+    [
+        ("epoll-et", 0.99, Outcome.REPRODUCED),
+        ("epoll-et", 0.92, Outcome.CONTRADICTED),
+        ("epoll-lt", 0.92, Outcome.REPRODUCED),
+        ("epoll-lt", 0.8, Outcome.CONTRADICTED),
+    ],
+)
+def test_what_idle_connections_take_from_epoll_is_told_by_its_own_run_without_them(
+    tmp_path: Path, server: str, kept: float, outcome: Outcome
+) -> None:
+    (claim,) = (each for each in paper_claims.FIGURE_5 if each.name == f"{server}-keeps-throughput")
+    without = [record(server, rate, 20_000) for rate in (28_000, 30_000)]
+    beside = [record(server, rate, 20_000 * kept * noise) for rate, noise in ((28_000, 0.999), (30_000, 1.001))]
+    other = renamed(saved_run(tmp_path, *without), "figure_3")
+    assert judged(saved_run(tmp_path, *beside), claim, other).outcome is outcome
 
 
 def begun(run: Run, minute: int, **manifest: Any) -> Run:
