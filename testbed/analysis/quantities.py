@@ -18,7 +18,7 @@ def value_of(record: Record, quantity: Quantity) -> float | None:
         if not record.server.get("profile"):
             return None
         shares = shares_of(record)
-        return sum(shares.get(call, 0.0) for call in quantity.shares)
+        return None if not shares else sum(shares.get(call, 0.0) for call in quantity.shares)
     counted = [_in_window(record, path) for path in quantity.counts]
     divisor = _in_window(record, quantity.per or "")
     if None in counted or not divisor:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from testbed.analysis.shares import calls_in_order, shares_by_label
+from testbed.analysis.shares import calls_in_order, profiles_by_label
 from testbed.cli.status import describe_paths
 from testbed.model.claim import Finding
 from testbed.model.record import Record, Verdict
@@ -84,13 +84,13 @@ def _cell(records: list[Record]) -> list[str]:
 
 
 def _shares(run: Run) -> Table:
-    shares = shares_by_label(run)
+    profiles = profiles_by_label(run)
     table = _table("per cent of the server's CPU time, mean over its points")
     table.add_column("")
-    for label in shares:
-        table.add_column(label, justify="right")
-    for call in calls_in_order(shares):
-        values = [own.get(call) for own in shares.values()]
+    for label, profile in profiles.items():
+        table.add_column(f"{label}\n{profile.note}".strip(), justify="right")
+    for call in calls_in_order(profiles.values()):
+        values = [profile.shares.get(call) for profile in profiles.values()]
         table.add_row(call, *("–" if value is None else f"{value:.1f}" for value in values))
     return table
 

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from testbed.analysis.shares import calls_in_order, shares_by_label
+from testbed.analysis.shares import calls_in_order, profiles_by_label
 from testbed.figures.base import FIGURES
 from testbed.figures.style import new_figure
+from testbed.model.paper_table_1 import SHARES_PERCENT
 from testbed.store.reading import Run
-
-_THEIR_NAMES = {"io_uring_enter": "epoll_ctlv"}
-"""What flushes epoll-ctlv's changes: the paper added a system call of its own for it."""
 
 
 def draw(run: Run) -> Figure:
-    """Two columns a server: measured here, and the paper's own figure in brackets where it has one."""
-    paper = json.loads(files("testbed.figures").joinpath("paper_table_1.json").read_text(encoding="utf-8"))
-    theirs = paper["shares_percent"]
-    shares = shares_by_label(run)
-    calls = calls_in_order(shares)
+    """A column a server: measured here, and the paper's own figure in brackets where it has one."""
+    profiles = profiles_by_label(run)
+    calls = calls_in_order(profiles.values())
     rows = [
         [
-            f"{_number(own.get(call))}  ({_number(theirs.get(label, {}).get(_THEIR_NAMES.get(call, call)))})"
-            for label, own in shares.items()
+            f"{_number(profile.shares.get(call))}  ({_number(SHARES_PERCENT.get(label, {}).get(call))})"
+            for label, profile in profiles.items()
         ]
         for call in calls
     ]
+    names = [f"{label}\n{profile.note}".strip() for label, profile in profiles.items()]
     figure, axes = new_figure(run.manifest.title)
     figure.set_size_inches(10.5, 0.32 * len(calls) + 1.3)
     axes.set_axis_off()
-    table = axes.table(
-        rows, rowLabels=calls, colLabels=list(shares), bbox=Bbox.unit(), cellLoc="center", edges="horizontal"
-    )
+    table = axes.table(rows, rowLabels=calls, colLabels=names, bbox=Bbox.unit(), cellLoc="center", edges="horizontal")
     table.auto_set_font_size(value=False)
     table.set_fontsize(9)
     figure.supxlabel(

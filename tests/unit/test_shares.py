@@ -8,18 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.analysis.shares import USER, shares_of
+from testbed.analysis.shares import KERNEL, USER, shares_of
 from tests.unit.records import record
 
 
-def _shares(times_ms: dict[str, float], user_ms: float, cpu_ms: float, chosen: int, forced: int) -> dict[str, float]:
+def _shares(
+    times_ms: dict[str, float],
+    user_ms: float,
+    cpu_ms: float,
+    chosen: int,
+    forced: int,
+    waits: tuple[str, ...] | None = None,
+) -> dict[str, float]:
+    """``waits``: the calls that the server says can block; None is a server from before it said so."""
+
+    def call(name: str, time: float) -> dict[str, Any]:
+        said = {} if waits is None else {"waits": name in waits}
+        return {"calls": 1, "time_ns": 1e6 * time, **said}
+
     def line(times: dict[str, float], user: float, cpu: float, chosen: int, forced: int) -> dict[str, Any]:
         return {
             "cpu_user_us": 1e3 * user,
             "cpu_system_us": 1e3 * (cpu - user),
             "context_switches_voluntary": chosen,
             "context_switches_involuntary": forced,
-            "syscalls": {name: {"calls": 1, "time_ns": 1e6 * time} for name, time in times.items()},
+            "syscalls": {name: call(name, time) for name, time in times.items()},
         }
 
     edges = {"server_before": line({}, 0, 0, 0, 0), "server_after": line(times_ms, user_ms, cpu_ms, chosen, forced)}
@@ -28,17 +41,36 @@ def _shares(times_ms: dict[str, float], user_ms: float, cpu_ms: float, chosen: i
 
 def test_a_server_that_never_ran_short_of_cpu_has_its_times_as_they_are() -> None:
     shares = _shares({"read": 30, "epoll_wait": 10}, user_ms=60, cpu_ms=100, chosen=0, forced=0)
-    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, USER: 60})
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, KERNEL: 0, USER: 60})
 
 
 def test_sleep_is_taken_from_the_waits() -> None:
     shares = _shares({"read": 30, "epoll_wait": 510}, user_ms=60, cpu_ms=100, chosen=1000, forced=0)
-    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, USER: 60})
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, KERNEL: 0, USER: 60})
 
 
 def test_time_that_others_took_falls_on_every_call_and_not_on_the_waits_alone() -> None:
     shares = _shares({"read": 60, "epoll_wait": 20}, user_ms=60, cpu_ms=100, chosen=0, forced=300)
-    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, USER: 60})
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, KERNEL: 0, USER: 60})
+
+
+def test_kernel_time_outside_the_calls_is_not_user_time() -> None:
+    shares = _shares({"read": 30, "epoll_wait": 10}, user_ms=35, cpu_ms=100, chosen=0, forced=0)
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, KERNEL: 25, USER: 35})
+
+
+def test_the_server_says_which_of_its_calls_can_block() -> None:
+    """A mechanism of one's own waits in a call that nobody here has heard of."""
+    times = {"read": 30.0, "my_wait": 510.0}
+    shares = _shares(times, user_ms=60, cpu_ms=100, chosen=1000, forced=0, waits=("my_wait",))
+    assert shares == pytest.approx({"read": 30, "my_wait": 10, KERNEL: 0, USER: 60})
+    flush = {"epoll_wait": 510.0, "io_uring_enter": 30.0}
+    shares = _shares(flush, user_ms=60, cpu_ms=100, chosen=1000, forced=0, waits=("epoll_wait",))
+    assert shares == pytest.approx({"epoll_wait": 10, "io_uring_enter": 30, KERNEL: 0, USER: 60})
+
+
+def test_a_server_that_used_no_cpu_time_has_no_shares() -> None:
+    assert _shares({}, user_ms=0, cpu_ms=0, chosen=0, forced=0) == {}
 
 
 @given(
