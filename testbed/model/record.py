@@ -19,7 +19,11 @@ class Verdict(StrEnum):
 
 
 class Quantiles(Value):
-    """Response times in milliseconds, from the intended start to the last byte of the reply. None without replies."""
+    """Response times in milliseconds, from the intended start to the last byte of the reply.
+
+    Of answered requests only: what timed out or was refused is among the errors, and in none of them. None without
+    replies.
+    """
 
     p50: float | None
     p90: float | None

@@ -17,7 +17,7 @@ from testbed.figures.beside import beside
 from testbed.figures.draw import draw_figures
 from testbed.figures.style import looks
 from testbed.model.intervals import Counts, Intervals
-from testbed.model.record import Quantiles, Verdict
+from testbed.model.record import Errors, Quantiles, Verdict
 from testbed.model.timeline import at
 from testbed.store.reading import Run
 from tests.unit.records import record, saved_run
@@ -79,6 +79,21 @@ def test_percentiles_have_a_panel_each_with_every_point(tmp_path: Path) -> None:
         points = [line for line in axes.lines if len(_xs(line)) == 1]
         assert [_ys(line) for line in points] == [[value]] * 4
         assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
+
+
+def test_points_are_marked_at_which_more_than_one_in_a_hundred_failed(tmp_path: Path) -> None:
+    clients = [{"window": {"intended": 500}}, {"window": {"intended": 500}}]
+    points = [
+        record("select", rate).model_copy(
+            update={"errors": Errors(client_timo=failed), "raw": {"clients": clients}, "point": str(rate)}
+        )
+        for rate, failed in ((1000, 0), (2000, 10), (3000, 11))
+    ]
+    figure = FIGURES.get("percentiles")(saved_run(tmp_path, *points))
+    for axes in figure.axes:
+        assert [_xs(line) for line in axes.lines if line.get_marker() == "x"] == [[3000]]
+    assert "more than 1 % of\nconnections failed" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "answered requests" in figure.get_supylabel()
 
 
 def _beside(tmp_path: Path, *kinds: dict[str, object]) -> Run:
