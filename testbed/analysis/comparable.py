@@ -66,7 +66,10 @@ def _measured(manifest: Manifest) -> dict[str, Any]:
         "profile": profile,
         "topology": placed.get("topology"),
         "cpuset": {node["node"]["name"]: node["cpuset"] for node in placed.get("nodes", ())},
-        "programs": manifest.programs,
+        "programs": {name: f"{each.image} {each.identity}".strip() for name, each in manifest.programs.items()},
+        "link backend": {
+            f"{link['node']} {link['network']} {link['direction']}": link["backend"] for link in manifest.links
+        },
         **_where(manifest),
     }
 

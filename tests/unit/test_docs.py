@@ -11,6 +11,8 @@ import pytest
 
 from testbed.cli import main
 from testbed.engine.scenario_file import changed
+from testbed.model.manifest import Manifest
+from testbed.model.record import Record
 from testbed.workload.trace import parse_trace
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +78,10 @@ def test_scenarios_of_a_folder_are_listed_by_their_files(capsys: pytest.CaptureF
     assert last.startswith(f"all of {tmp_path.name}  9 points, about ")
     assert main(["scenarios", str(tmp_path / "none")]) == 2
     assert "none: no such folder of scenarios" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [Manifest, Record], ids=lambda kind: kind.__name__)
+def test_every_field_of_a_result_has_its_meaning(kind: type[Manifest | Record]) -> None:
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    named = {name for words in re.findall(r"`([\w, ]+)`", text) for name in words.split(", ")}
+    assert set(kind.model_fields) - named == set()
