@@ -22,7 +22,17 @@ def mounted(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies | None:
     one, two = _mounts(mounts)
     if "cpuacct" in one:
         return Hierarchies(1, one["cpuacct"], one.get("cpuset"))
-    return None if two is None else Hierarchies(2, two, None)
+    if two is None:
+        return None
+    return Hierarchies(2, two, two if "cpuset" in enabled(two) else None)
+
+
+def enabled(group: Path) -> list[str]:
+    """The controllers that a group of version 2 hands on to the groups in it."""
+    try:
+        return (group / "cgroup.subtree_control").read_text().split()
+    except OSError:
+        return []
 
 
 def _mounts(mounts: Path) -> tuple[dict[str, Path], Path | None]:

@@ -72,6 +72,7 @@ class NetnsRuntime:
             "engine": "network namespaces",
             "kernel": platform.release(),
             "cgroups": f"v{self._hierarchies.version}",
+            "placed_by": "taskset alone" if self._hierarchies.cpusets is None else "cpuset and taskset",
             "local": "yes",
         }
 

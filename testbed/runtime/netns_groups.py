@@ -1,7 +1,7 @@
 """Control groups made for nodes: what counts a node's CPU time, what binds it to its CPUs, what finds its processes.
 
 Version 1 (``cpuacct``, and ``cpuset`` where mounted) and version 2 are both served. Nothing outside our own folder of
-each hierarchy is changed.
+each hierarchy is changed: version 2 binds by cpusets only where its top group hands them on already.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from testbed.runtime import control_groups
 from testbed.runtime.control_groups import Hierarchies
 
 _OURS = "testbed"
+_TOOLS = ".tools"
+"""The name of no node. In version 2 a group that hands controllers on has no processes of its own."""
+
 _FIX = "as root outside a container: mount -t cgroup2 none /sys/fs/cgroup"
 
 
@@ -31,7 +34,7 @@ def find_hierarchies(mounts: Path = Path("/proc/self/mounts")) -> Hierarchies:
 
 def make_lab_group(hierarchies: Hierarchies, lab: str) -> str:
     """The group of a lab, for tools that make parts of it: removing the lab ends them too if their maker was killed."""
-    group = hierarchies.accounting / _OURS / lab
+    group = hierarchies.accounting / _OURS / lab / _TOOLS
     group.mkdir(parents=True, exist_ok=True)
     return str(group)
 
@@ -40,10 +43,14 @@ def make_groups(hierarchies: Hierarchies, lab: str, node: str, cpuset: str | Non
     """The groups of a node: a process of it joins all of them. The first one counts its CPU time."""
     group = hierarchies.accounting / _OURS / lab / node
     group.mkdir(parents=True, exist_ok=True)
-    groups = [str(group)]
-    if cpuset is not None and hierarchies.cpusets is not None and hierarchies.cpusets != hierarchies.accounting:
-        groups.append(str(_cpuset_group(hierarchies.cpusets, lab, node, cpuset)))
-    return tuple(groups)
+    if cpuset is None or hierarchies.cpusets is None:
+        return (str(group),)
+    if hierarchies.version == 2:
+        for above in (group.parent.parent, group.parent):
+            (above / "cgroup.subtree_control").write_text("+cpuset")
+        (group / "cpuset.cpus").write_text(cpuset)
+        return (str(group),)
+    return str(group), str(_cpuset_group(hierarchies.cpusets, lab, node, cpuset))
 
 
 def processes(hierarchies: Hierarchies, lab: str, node: str = "") -> set[int]:

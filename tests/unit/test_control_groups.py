@@ -128,6 +128,23 @@ def test_a_node_of_version_2_has_one_group(version_2: Hierarchies) -> None:
     (group,) = netns_groups.make_groups(version_2, "lab", "server", "0")
     assert Path(group) == version_2.accounting / "testbed" / "lab" / "server"
     assert Path(group).is_dir()
+    assert not list(version_2.accounting.rglob("cgroup.subtree_control")), "without cpusets nothing is asked for"
+
+
+def test_a_node_of_version_2_has_its_cpus_where_the_top_group_hands_cpusets_on(tmp_path: Path) -> None:
+    top = tmp_path / "unified"
+    top.mkdir()
+    (top / "cgroup.subtree_control").write_text("cpuset cpu pids\n")
+    found = netns_groups.find_hierarchies(mounts(tmp_path, "cgroup2 {}/unified cgroup2 rw 0 0"))
+    assert found == Hierarchies(2, top, top)
+    tools = netns_groups.make_lab_group(found, "lab")
+    (group,) = netns_groups.make_groups(found, "lab", "server", "0-1")
+    assert (Path(group) / "cpuset.cpus").read_text() == "0-1"
+    for above in (top / "testbed", top / "testbed" / "lab"):
+        assert (above / "cgroup.subtree_control").read_text() == "+cpuset"
+    assert (top / "cgroup.subtree_control").read_text() == "cpuset cpu pids\n", "nothing outside our folder changes"
+    assert not (Path(tools) / "cgroup.subtree_control").exists()
+    assert Path(tools).parent == Path(group).parent
 
 
 @pytest.mark.parametrize("version", ["version_1", "version_2"])
