@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from testbed.errors import UsageError
-
-DEFAULT_LAB = "testbed"
+from testbed.model.placed import DEFAULT_LAB
 
 lab = click.option(
     "--lab",
@@ -52,10 +50,3 @@ fast_path = click.option(
 def print_json(value: Any) -> None:
     """Print one JSON value."""
     click.echo(json.dumps(value, indent=2, sort_keys=False))
-
-
-def one_of(name: str, names: list[str], kind: str) -> str:
-    """``name`` if it is one of ``names``. Raises UsageError that lists them."""
-    if name not in names:
-        raise UsageError(f"unknown {kind} {name!r}: one of {', '.join(names)}")
-    return name

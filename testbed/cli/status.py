@@ -12,6 +12,7 @@ from rich.table import Table
 from testbed.cli import _options
 from testbed.cli._runtimes import asked
 from testbed.engine.lab import Lab, leftovers
+from testbed.model.placed import cpu_numbers
 from testbed.runtime.base import Paths
 
 
@@ -38,6 +39,7 @@ def lab_data(lab: Lab) -> dict[str, Any]:
     return {
         "lab": lab.name,
         "runtime": lab.runtime.name,
+        "placed_by": lab.runtime.describe().get("placed_by", "the engine"),
         "networks": {network.name: network.subnet for network in lab.placed.networks},
         "nodes": [
             {
@@ -70,8 +72,8 @@ def print_lab(lab: Lab) -> None:
     console.print(f"lab {lab.name} ({lab.runtime.name}): {networks}")
     console.print(table)
     console.print(f"fast path: {data['paths']['text']}", soft_wrap=True)
-    shared = not set(_cpus(lab, "server")).isdisjoint(_cpus(lab, "client"))
-    if shared:
+    console.print(f"CPUs: nodes are placed by {data['placed_by']}")
+    if not _cpus(lab, "server").isdisjoint(_cpus(lab, "client")):
         console.print("note: server and clients share CPUs, so no point shows the server alone")
 
 
@@ -84,8 +86,11 @@ def describe_paths(paths: Paths) -> str:
     return f"off: {paths.reason or 'not asked for'}"
 
 
-def _cpus(lab: Lab, role: str) -> list[str]:
-    return [node.cpuset or "all" for node in lab.placed.with_role(role)]
+def _cpus(lab: Lab, role: str) -> set[int]:
+    """A node without CPUs of its own may run on any that another has."""
+    every = {cpu for node in lab.placed.nodes for cpu in cpu_numbers(node.cpuset or "0")}
+    placed = [set(cpu_numbers(node.cpuset)) if node.cpuset else every for node in lab.placed.with_role(role)]
+    return set().union(*placed)
 
 
 def _list_labs(runtime: str, as_json: bool) -> None:

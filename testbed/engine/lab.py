@@ -24,7 +24,7 @@ from testbed.engine.launcher import Launcher
 from testbed.errors import EnvironmentLack, RunError, TestbedError, UsageError
 from testbed.link.base import AUTO
 from testbed.link.choose import checked_backend
-from testbed.model.placed import PlacedNode, PlacedTopology
+from testbed.model.placed import DEFAULT_LAB, PlacedNode, PlacedTopology
 from testbed.model.topology import NODE_NAME, Topology
 from testbed.runtime.asking import asked
 from testbed.runtime.base import Completed, Made, Paths, Process, Runtime
@@ -32,7 +32,6 @@ from testbed.runtime.choose import choose
 from testbed.topology.default import default_topology
 from testbed.topology.plan import place
 
-DEFAULT_NAME = "testbed"
 _WORKERS = 2 * (os.cpu_count() or 1)
 """Nodes made at a time. Starting one is work for the engine's CPUs, with waits in between: more at a time than this
 only takes turns, and costs more CPU time for each."""
@@ -64,7 +63,7 @@ class Lab:
         self,
         topology: Topology | None = None,
         *,
-        name: str = DEFAULT_NAME,
+        name: str = DEFAULT_LAB,
         runtime: str | Runtime = "auto",
         fast: bool = True,
         link: str = AUTO,
@@ -85,7 +84,7 @@ class Lab:
         self._launcher = Launcher(self.start)
 
     @classmethod
-    def attach(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto", link: str = AUTO) -> Lab:
+    def attach(cls, name: str = DEFAULT_LAB, runtime: str | Runtime = "auto", link: str = AUTO) -> Lab:
         """The lab of that name that stands. As a context manager it is left standing: whoever made it removes it.
 
         ``link`` is the backend of shapes to come, in a scenario's timeline. Raises UsageError if there is none.
@@ -102,7 +101,7 @@ class Lab:
         return lab
 
     @classmethod
-    def stands(cls, name: str = DEFAULT_NAME, runtime: str | Runtime = "auto") -> bool:
+    def stands(cls, name: str = DEFAULT_LAB, runtime: str | Runtime = "auto") -> bool:
         """Whether a lab of that name, or a part of one, is on this machine."""
         return bool(cls(name=name, runtime=runtime).runtime.made(name))
 
@@ -382,4 +381,4 @@ def _made_with(name: str) -> str:
 
 
 def _option(name: str) -> str:
-    return "" if name == DEFAULT_NAME else f" --lab {name}"
+    return "" if name == DEFAULT_LAB else f" --lab {name}"

@@ -28,7 +28,7 @@ _FOLDER = Path("/run/netns")
 _SETTINGS = Path("/proc/sys/net")
 """Of the namespace that the thread is in, unlike /sys."""
 
-_QUIET = {
+QUIET = {
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
     "bridge/bridge-nf-call-iptables": "0",
@@ -125,7 +125,7 @@ def _check_and_move(members: Mapping[str, Sequence[int]], bridges: Mapping[str, 
 
 def _bridge(members: Mapping[str, Sequence[int]]) -> dict[int, str]:
     """In the switch namespace: one bridge a network; the ends keep their indices when they come in."""
-    for setting, value in _QUIET.items():
+    for setting, value in QUIET.items():
         if (_SETTINGS / setting).exists():
             (_SETTINGS / setting).write_text(value)
     with netlink() as route:

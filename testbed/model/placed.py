@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from testbed.model.topology import Network, Node, Topology
 from testbed.model.value import Value
+
+DEFAULT_LAB = "testbed"
+"""The name of a lab that is given none."""
 
 
 class PlacedNetwork(Value):
@@ -61,6 +66,17 @@ class PlacedTopology(Value):
                 return address, server.addresses[network]
         raise KeyError(f"{client.name} and {server.name} share no network")
 
+    def emulated_routes(self) -> dict[str, dict[str, str]]:
+        """Server → prefix of emulated hosts → the client's address through which that server reaches it."""
+        return {
+            server.name: {
+                node.emulated_prefix: self.gateway_of(node, server)[0]
+                for node in self.nodes
+                if node.emulated_prefix is not None and set(node.addresses) & set(server.addresses)
+            }
+            for server in self.with_role("server")
+        }
+
     def neighbours(self, node: PlacedNode) -> list[tuple[str, str]]:
         """All nodes on the networks that a node is on, itself included, as (name, address)."""
         own = self.node(node.node.shares_network_of) if node.node.shares_network_of else node
@@ -81,9 +97,11 @@ class PlacedTopology(Value):
 
 
 def cpu_numbers(cpuset: str) -> tuple[int, ...]:
-    """The CPUs of a set: "0-1,3" is (0, 1, 3)."""
+    """The CPUs of a set: "0-1,3" is (0, 1, 3). Raises ValueError for what is none."""
     numbers: list[int] = []
     for part in cpuset.split(","):
-        first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f"cpuset {cpuset!r} is not like '0', '0-2' or '0,3'")
+        numbers.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     return tuple(numbers)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import platform
 import socket
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +29,7 @@ from testbed.runtime.docker_images import build, ensure_image, image_tag, progra
 from testbed.runtime.docker_limits import open_files
 from testbed.runtime.docker_process import DockerProcess, run_program
 from testbed.runtime.docker_seccomp import seccomp_option
+from testbed.runtime.node_files import unpack
 from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
 
@@ -38,7 +37,6 @@ _LAB, _NODE, _NETWORK, _ROLE = "testbed.lab", "testbed.node", "testbed.network",
 _STAY = ["sleep", "infinity"]
 _REMOVERS = 12
 _REMOVAL_TIMEOUT_S = 20.0
-_FILES_TIMEOUT_S = 120.0
 
 
 class DockerRuntime:
@@ -167,7 +165,7 @@ class DockerRuntime:
 
     def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
         """See the contract."""
-        routed = docker_paths.emulated_routes(placed)
+        routed = placed.emulated_routes()
         why_not = self._cannot_enter(placed)
         if why_not:
             for server, routes in routed.items():
@@ -196,16 +194,7 @@ class DockerRuntime:
 
     def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
         """See the contract. Through tar inside the container: the engine's own copy goes beneath a tmpfs, unseen."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name, content in files.items():
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(content), 0o644
-                tar.addfile(entry, io.BytesIO(content))
-        command = ["/bin/sh", "-c", 'mkdir -p "$0" && exec tar -x -o -f - -C "$0"', folder]
-        done = self.run(lab, node, command, _FILES_TIMEOUT_S, archive.getvalue())
-        if done.status != 0:
-            raise RuntimeFault(f"files cannot be put into {folder} of {node}: {' '.join(done.stderr.split())}")
+        unpack(self, lab, node, folder, files)
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
         """See the contract."""

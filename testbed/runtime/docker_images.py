@@ -41,15 +41,14 @@ _PULL_SILENCE_S = 15.0
 Say = Callable[[str], None]
 
 
-def build(progress: Say, no_cache: bool = False) -> dict[str, str]:
+def build(progress: Say) -> dict[str, str]:
     """Build the base image and the images of our programs where they are missing; returns name → tag.
 
-    ``no_cache`` builds the programs' images again, every step of them, although they are there.
     Raises EnvironmentLack without an engine or the means for a base image, RunError with the build's last words.
     """
     client = connect()
     ensure_base_image(client, progress)
-    return {name: ensure_image(client, name, progress, no_cache) for name in program_images()}
+    return {name: ensure_image(client, name, progress) for name in program_images()}
 
 
 def program_images() -> list[str]:
@@ -58,14 +57,14 @@ def program_images() -> list[str]:
     return sorted(folder.name for folder in folders if any(folder.glob("*.c")))
 
 
-def ensure_image(client: docker.DockerClient, build_from: str, progress: Say, no_cache: bool = False) -> str:
+def ensure_image(client: docker.DockerClient, build_from: str, progress: Say) -> str:
     """The tag of the image of a folder (below ``images/``, or an absolute path), built if it is missing."""
     tag = image_tag(build_from)
-    if no_cache or not _is_there(client, tag):
+    if not _is_there(client, tag):
         ensure_base_image(client, progress)
         began = time.monotonic()
         progress(f"building {tag}")
-        _build(client, build_from, tag, no_cache)
+        _build(client, build_from, tag)
         progress(f"built {tag} in {time.monotonic() - began:.1f} s")
     return tag
 
@@ -112,7 +111,7 @@ def _dockerfile(build_from: str) -> str:
     return f"{folder.name}/Dockerfile" if folder.parent == images_folder() else "Dockerfile"
 
 
-def _build(client: docker.DockerClient, build_from: str, tag: str, no_cache: bool) -> None:
+def _build(client: docker.DockerClient, build_from: str, tag: str) -> None:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         for name, path in _context(build_from):
@@ -125,7 +124,6 @@ def _build(client: docker.DockerClient, build_from: str, tag: str, no_cache: boo
             custom_context=True,
             dockerfile=_dockerfile(build_from),
             tag=tag,
-            nocache=no_cache,
             rm=True,
             forcerm=True,
             decode=True,

@@ -21,18 +21,6 @@ _HELPER_IMAGE = "link"
 """Has iproute2; the servers' own images stay untouched."""
 
 
-def emulated_routes(placed: PlacedTopology) -> dict[str, dict[str, str]]:
-    """Server → prefix of emulated hosts → the client's address through which that server reaches it."""
-    routed: dict[str, dict[str, str]] = {}
-    for server in placed.with_role("server"):
-        routed[server.name] = {}
-        for node in placed.nodes:
-            shared = [network for network in node.addresses if network in server.addresses]
-            if node.emulated_prefix is not None and shared:
-                routed[server.name][node.emulated_prefix] = node.addresses[shared[0]]
-    return routed
-
-
 def not_here(pid: int, container: str) -> str:
     """Why a container's process cannot be reached from here; "" if it is that process."""
     try:

@@ -7,13 +7,11 @@ never in the host's, whose firewall (an engine's, usually) would eat their frame
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import platform
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network
@@ -28,6 +26,7 @@ from testbed.runtime.base import IMAGE_ID_LABEL, RUNTIMES, Completed, Made, Path
 from testbed.runtime.netns_process import NetnsProcess, exit_status
 from testbed.runtime.netns_programs import build, digest, programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
+from testbed.runtime.node_files import unpack
 from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
 
@@ -136,13 +135,8 @@ class NetnsRuntime:
 
     def connect_paths(self, placed: PlacedTopology, fast: bool) -> Paths:
         """The switch is there from the start: what is left is routes to emulated hosts, and steering if ``fast``."""
-        for server in placed.with_role("server"):
-            routes = {
-                client.emulated_prefix: placed.gateway_of(client, server)[0]
-                for client in placed.nodes
-                if client.emulated_prefix is not None and set(client.addresses) & set(server.addresses)
-            }
-            set_routes(str(netns_state.namespace_path(placed.lab, server)), routes)
+        for server, routes in placed.emulated_routes().items():
+            set_routes(str(netns_state.namespace_path(placed.lab, placed.node(server))), routes)
         if not fast:
             return Paths(True, False, "not asked for")
         try:
@@ -197,16 +191,7 @@ class NetnsRuntime:
 
     def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Unpacked by tar inside the node: a link in there leads nowhere out here."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name, content in files.items():
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(content), 0o644
-                tar.addfile(entry, io.BytesIO(content))
-        script = 'mkdir -p "$1" && exec tar --extract --no-same-owner --file=- --directory="$1"'
-        done = self.run(lab, node, ["sh", "-c", script, "testbed", folder], 60.0, archive.getvalue())
-        if done.status != 0:
-            raise RuntimeFault(f"files cannot be put into {folder} of {node}: {done.stderr.strip()}")
+        unpack(self, lab, node, folder, files)
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
         """From the node's control group, which outlives its processes."""

@@ -11,19 +11,12 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from testbed.errors import EnvironmentLack, RuntimeFault
+from testbed.link.switch import QUIET
 from testbed.model.placed import PlacedNetwork, PlacedNode
 from testbed.runtime.netns_holder import find_tool
 
 _TIMEOUT_S = 20.0
 _IN_GROUP = ("/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"')
-
-_QUIET = (
-    "net/ipv6/conf/all/disable_ipv6=1",
-    "net/ipv6/conf/default/disable_ipv6=1",
-    "net/bridge/bridge-nf-call-iptables=0",
-    "net/bridge/bridge-nf-call-arptables=0",
-)
-"""A switch speaks no IPv6 of its own and shows bridged frames to no firewall; settings that this kernel may lack."""
 
 _SET = 'for i; do [ ! -e "/proc/sys/${i%=*}" ] || echo "${i#*=}" > "/proc/sys/${i%=*}" || exit 1; done'
 
@@ -39,8 +32,9 @@ def delete_namespace(name: str) -> None:
 
 
 def quieten(group: str, switch: str) -> None:
-    """Settings of a new switch namespace."""
-    tool(group, "nsenter", f"--net=/run/netns/{switch}", "sh", "-c", _SET, "sh", *_QUIET)
+    """Settings of a new switch namespace, as far as this kernel has them."""
+    settings = [f"net/{name}={value}" for name, value in QUIET.items()]
+    tool(group, "nsenter", f"--net=/run/netns/{switch}", "sh", "-c", _SET, "sh", *settings)
 
 
 def add_bridge(group: str, switch: str, network: PlacedNetwork) -> None:

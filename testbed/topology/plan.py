@@ -5,12 +5,11 @@ The same input always gives the same plan. Nothing is taken that the machine or 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from testbed.errors import InputError, UsageError
-from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
+from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_numbers
 from testbed.model.topology import Network, Node, Topology
 
 _SUBNET_POOLS = ("10.64.0.0/10", "172.20.0.0/14", "192.168.0.0/16", "198.18.0.0/15", "100.64.0.0/10")
@@ -129,7 +128,10 @@ def _place_prefixes(topology: Topology, taken: Taken) -> dict[str, str]:
 def _cpuset(node: Node, cpus: Sequence[int]) -> str | None:
     """Servers alone on the last CPU, all others share the rest: neither may take the other's time."""
     if node.cpuset is not None:
-        missing = sorted(_cpu_numbers(node) - set(cpus))
+        try:
+            missing = sorted(set(cpu_numbers(node.cpuset)) - set(cpus))
+        except ValueError as error:
+            raise InputError(f"node {node.name!r}", str(error)) from None
         if missing:
             have = ",".join(map(str, cpus))
             raise InputError(
@@ -140,14 +142,3 @@ def _cpuset(node: Node, cpus: Sequence[int]) -> str | None:
         return None
     ordered = sorted(cpus)
     return str(ordered[-1]) if node.role == "server" else ",".join(map(str, ordered[:-1]))
-
-
-def _cpu_numbers(node: Node) -> set[int]:
-    numbers: set[int] = set()
-    for part in (node.cpuset or "").split(","):
-        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
-        if match is None:
-            raise InputError(f"node {node.name!r}", f"cpuset {node.cpuset!r} is not like '0', '0-2' or '0,3'")
-        first, last = int(match[1]), int(match[2] or match[1])
-        numbers.update(range(first, last + 1))
-    return numbers

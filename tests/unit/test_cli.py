@@ -214,6 +214,18 @@ def test_one_cpu_is_said_in_the_status(world: FakeRuntime, capsys: pytest.Captur
     assert "note: server and clients share CPUs" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("cpuset", "shared"), [("0-1", True), ("0", True), ("1", False)])
+def test_shared_cpus_are_found_however_they_are_written(
+    tmp_path: Path, world: FakeRuntime, capsys: pytest.CaptureFixture[str], cpuset: str, shared: bool
+) -> None:
+    """The clients are on CPU 0."""
+    path = tmp_path / "compose.yaml"
+    server = f"  server:\n    cpuset: {cpuset}\n"
+    path.write_text(Path("compose.yaml").read_text().replace("  server:\n", server))
+    assert main(["up", "--runtime", "fake", "-f", str(path)]) == 0
+    assert ("note: server and clients share CPUs" in capsys.readouterr().out) is shared
+
+
 @pytest.mark.usefixtures("world")
 def test_all_labs_are_listed_and_removed(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
