@@ -1,12 +1,12 @@
 # Two commands on a fresh machine:  make demo  (Figures 1 and 5)   make test  (all tests)
 #
 # Both set up what they need first: a virtual environment, OS packages (as root on Debian or Ubuntu), container
-# images. A second time nothing of it is done again.
+# images. A second time nothing of it is done again. Without Docker, as root, network namespaces stand in (README.md).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUNTIME ?= auto
+RUNTIME ?= $(if $(filter true,$(CI)),docker,auto)
 
 demo: $(VENV)/installed
 	$(BIN)/testbed run scenarios/figure_1.py scenarios/figure_5.py --profile quick --build --runtime $(RUNTIME)
@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 # What `make test` runs, from the quickest to the slowest to fail. Most tests wait for programs, so three modules run at a time;
 # those that measure what the others would spoil come last and alone.
 test: lint programs
-	$(BIN)/testbed build
+	$(BIN)/testbed build --runtime $(RUNTIME)
 	$(BIN)/pytest tests -m 'not alone' --numprocesses 3 --dist loadscope
 	$(BIN)/pytest tests -m alone
 
@@ -31,22 +31,22 @@ programs: $(VENV)/installed-test
 
 # Measures, alternating both sides of each comparison; prints ratios. Wants a quiet machine. One part: make bench ONLY=up
 bench: $(VENV)/installed-bench programs
-	$(BIN)/testbed build
+	$(BIN)/testbed build --runtime $(RUNTIME)
 	$(BIN)/python -m tests.benchmark $(ONLY)
 
-$(VENV)/installed: pyproject.toml tests/os_packages.sh
-	tests/os_packages.sh $(PYTHON) run
+$(VENV)/installed: pyproject.toml os_packages.sh
+	./os_packages.sh $(PYTHON) run
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	tests/os_packages.sh $(PYTHON) test
+	./os_packages.sh $(PYTHON) test
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed-test
-	tests/os_packages.sh $(PYTHON) bench
+	./os_packages.sh $(PYTHON) bench
 	touch $@
 
 clean:

@@ -132,7 +132,38 @@ def test_without_an_engine_auto_takes_namespaces(runtime: Runtime, tmp_path: Pat
     assert runtime.made(NAME) == []
 
 
-@pytest.mark.parametrize("arguments", [["up", "--runtime", "docker"], ["build"], ["status", "--runtime", "docker"]])
+TINY = """
+from testbed import OneByte, Profile, Scenario, mechanisms
+
+SCENARIO = Scenario(
+    name="tiny",
+    title="Tiny",
+    sentence="It runs.",
+    servers=mechanisms("epoll-lt"),
+    workload=OneByte(),
+    profiles={"quick": Profile(rates_per_s=(300,), warm_up_s=0.1, window_s=0.5)},
+)
+"""
+
+
+@pytest.mark.parametrize("runtime", ["netns"], indirect=True)
+def test_without_an_engine_a_scenario_is_built_run_and_drawn(runtime: Runtime, tmp_path: Path) -> None:
+    """From the programs to the figure, as `make demo` does it on a machine without Docker."""
+    (tmp_path / "tiny.py").write_text(TINY)
+    arguments = ["run", str(tmp_path / "tiny.py"), "--build", "--lab", NAME, "--results", str(tmp_path)]
+    done = invoke(*arguments, timeout_s=300, DOCKER_HOST=f"unix://{tmp_path}/nonexistent.sock")
+    assert done.returncode == 0, done.stderr
+    (points,) = tmp_path.glob("tiny/*/points.jsonl")
+    (record,) = map(json.loads, points.read_text().splitlines())
+    assert (record["mechanism"], record["offered_per_s"]) == ("epoll-lt", 300)
+    assert record["replies_per_s"] > 0
+    assert list(points.parent.glob("figures/*"))
+    assert runtime.made(NAME) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["up", "--runtime", "docker"], ["build", "--runtime", "docker"], ["status", "--runtime", "docker"]]
+)
 def test_without_an_engine_it_is_one_line_and_3(arguments: list[str], tmp_path: Path) -> None:
     done = invoke(*arguments, DOCKER_HOST=f"unix://{tmp_path}/nonexistent.sock")
     assert done.returncode == 3, done.stderr

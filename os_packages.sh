@@ -15,13 +15,15 @@ purpose=$2
 # One line a need: the test that it is there, and Debian's package.
 needs_run() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
-    # The base image is made from Debian's packages where the engine lacks it and no registry answers.
-    command -v mmdebstrap >/dev/null || command -v debootstrap >/dev/null || echo mmdebstrap
-    # Without an engine the programs are built here, and the nodes are namespaces.
-    if ! command -v docker >/dev/null; then
+    if command -v docker >/dev/null; then
+        # The base image is made from Debian's packages where the engine lacks it and no registry answers.
+        command -v mmdebstrap >/dev/null || command -v debootstrap >/dev/null || echo mmdebstrap
+    else
+        # The programs are built here, the nodes are namespaces, and links are shaped by this machine's own tools.
         command -v cc >/dev/null || echo gcc
         [ -e /usr/include/stdio.h ] || echo libc6-dev
-        command -v ip >/dev/null || echo iproute2
+        { command -v ip && command -v tc; } >/dev/null || echo iproute2
+        command -v iptables-legacy >/dev/null || echo iptables
     fi
 }
 
