@@ -48,6 +48,14 @@ static void count_error(struct load *load, bool intended_inside, enum error_clas
         load->window.intended.errors[error]++;
 }
 
+static uint32_t requests_of(const struct session *session)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < session->count; i++)
+        sum += session->batches[i].requests;
+    return sum;
+}
+
 void load_start_one(struct load *load, uint64_t intended_ns, uint64_t now_ns)
 {
     bool inside = in_window(load, intended_ns);
@@ -65,7 +73,10 @@ void load_start_one(struct load *load, uint64_t intended_ns, uint64_t now_ns)
         load->other[OTHER_ENGINE] += error_class_of(error) == ERROR_OTHER;
         return;
     }
-    load->window.sent += in_window(load, now_ns);
+    if (in_window(load, now_ns)) {
+        load->window.sent++;
+        load->window.wanted += requests_of(session);
+    }
     if (inside) {
         load->window.started++;
         histogram_record(&load->window.lateness, now_ns - intended_ns);
@@ -94,6 +105,9 @@ void load_send_batch(struct load *load, uint32_t connection, uint64_t intended_n
     }
     run->thinking = false;
     run->replies_left = batch->requests;
+    load->whole.requests += batch->requests;
+    if (in_window(load, load->engine->now_ns))
+        load->window.requests += batch->requests;
     http_reply_start(&run->reply, next_is_head(run), load->settings.check_crc);
     arm(load, connection);
     load->engine->operations->send(load->engine, connection, batch->text, batch->length);

@@ -155,6 +155,7 @@ static int report_summary(const struct flags *flags)
     json_real(&json, "offered_per_s", load.settings.rate_per_s);
     json_uint(&json, "attempted", whole->attempted);
     json_uint(&json, "completed", whole->completed);
+    json_uint(&json, "requests", whole->requests);
     json_uint(&json, "replies", whole->replies);
     tally_write_errors(&json, "errors", whole);
     other_reasons_write(&json, load.other);

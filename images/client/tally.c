@@ -64,6 +64,8 @@ void window_write(struct json *json, const struct window_tally *window, double s
     json_uint(json, "intended", window->intended.attempted);
     json_uint(json, "started", window->started);
     json_uint(json, "completed", window->intended.completed);
+    json_uint(json, "requests_wanted", window->wanted);
+    json_uint(json, "requests", window->requests);
     json_uint(json, "replies", window->replies);
     tally_write_errors(json, "errors", &window->intended);
     json_uint(json, "bytes_received", window->bytes_received);

@@ -34,6 +34,7 @@ enum other_reason {
 
 struct tally {
     uint64_t attempted, completed, replies;
+    uint64_t requests; /* that were sent; of the whole run only */
     uint64_t errors[ERROR_CLASSES];
 };
 
@@ -47,7 +48,9 @@ struct concurrency {
 struct window_tally {
     struct tally intended;
     uint64_t started;        /* of those intended inside, actually started (a full table or no port prevents it) */
-    uint64_t sent;           /* starts that happened inside */
+    uint64_t sent;           /* starts that happened inside … */
+    uint64_t wanted;         /* … and the requests of their sessions, sent by now or not */
+    uint64_t requests;       /* that were sent inside */
     uint64_t replies;        /* whose end fell inside */
     uint64_t bytes_received; /* that arrived inside */
     uint64_t max_burst;

@@ -54,6 +54,7 @@ class Row(Value):
     rate_per_s: float
     tool: str
     connections: int
+    requests: int
     replies: int
     errors: Errors
     response_ms: float
@@ -64,9 +65,9 @@ class Row(Value):
 class Comparison(Value):
     """A tool beside the original at one load, over all rounds.
 
-    ``counts`` says where connections, replies or errors differ ("" if nowhere); ``ratio`` is response time ÷ the
-    original's, medians. ``difference_ms`` is held against ``own_ms``, the CPU time per reply of whichever of the two
-    saw the longer times: its waking up and its work lie within the time that it measures. 0 where that one polls.
+    ``counts`` says where connections, requests, replies or errors differ ("" if nowhere); ``ratio`` is response time ÷
+    the original's, medians. ``difference_ms`` is held against ``own_ms``, the CPU time per reply of whichever of the
+    two saw the longer times: its waking up and its work lie within the time that it measures. 0 where that one polls.
     """
 
     workload: str
@@ -132,7 +133,7 @@ def _compared(original: list[Row], own: list[Row]) -> Comparison:
 def _differing_counts(original: list[Row], own: list[Row]) -> str:
     """The first count in which a round differs from the original's same round."""
     for theirs, ours in zip(original, own, strict=True):
-        for what in ("connections", "replies", "errors"):
+        for what in ("connections", "requests", "replies", "errors"):
             if getattr(ours, what) != getattr(theirs, what):
                 return f"{what} {getattr(ours, what)} against {getattr(theirs, what)}"
     return ""
@@ -191,6 +192,7 @@ def _httperf(lab: Lab, scenario: Scenario, rate: float) -> Row:
         rate_per_s=rate,
         tool="httperf",
         connections=result.connections,
+        requests=result.requests,
         replies=result.replies_2xx,  # loadgen counts no others: they are its errors of class other
         errors=result.errors,
         response_ms=connect_ms + result.response_ms + result.transfer_ms,
@@ -231,6 +233,7 @@ def _row(scenario: Scenario, rate: float, engine: str, summary: Line) -> Row:
         rate_per_s=rate,
         tool=f"loadgen, {engine} engine",
         connections=int(summary["attempted"]),
+        requests=int(summary["requests"]),
         replies=int(summary["replies"]),
         errors=Errors(**{name: summary["errors"][name] for name in Errors.model_fields}),
         response_ms=response.sum / max(response.count, 1) / _NS_PER_MS,

@@ -76,7 +76,8 @@ def record_of(scenario: Scenario, point: Point, seen: Observation) -> Record:
         workload=scenario.workload.name,
         offered_per_s=point.offered_per_s,
         repetition=point.repetition,
-        sent_per_s=sum(window["sent_per_s"] for window in windows) * scenario.workload.requests_per_connection,
+        sent_per_s=sum(window["requests_wanted"] / window["seconds"] for window in windows),
+        requests_per_s=sum(window["requests"] / window["seconds"] for window in windows),
         replies_per_s=sum(window["replies_per_s"] for window in windows),
         errors=errors,
         response_ms=Quantiles(

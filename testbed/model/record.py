@@ -55,9 +55,12 @@ Surrounding = Literal["access", "idle", "neither"]
 class Record(Value):
     """The line of one point. Rates are per second of the measurement window, over all clients.
 
-    ``sent_per_s`` is connections really started times the workload's mean requests per
-    connection; ``server_cpu_us_per_reply`` is user and system time of the
-    server's processes in the window divided by the replies in it. ``raw`` keeps what the programs printed.
+    ``sent_per_s`` is the requests of the connections really started: what was offered, whatever the server did.
+    ``requests_per_s`` is the requests that really left, fewer where sessions wait for replies; None in results from
+    before they were counted, whose ``sent_per_s`` is connections times the workload's mean requests. Of a trace only
+    the first sessions may have been played: their mean is another than the workload's, by which ``offered_per_s``
+    starts them. ``server_cpu_us_per_reply`` is user and system time of the server's processes in the window divided by
+    the replies in it. ``raw`` keeps what the programs printed.
     ``access`` names the access links of the clients' hosts, empty where they had none. ``open_connections_…`` are those
     of the clients at a time, from SYN to the end of closing, over the window; ``established_connections_…`` those among
     them that the server had answered and that were not finished: what it holds open. Maxima are summed over the
@@ -74,6 +77,7 @@ class Record(Value):
     offered_per_s: float
     repetition: int
     sent_per_s: float
+    requests_per_s: float | None = None
     replies_per_s: float
     errors: Errors
     response_ms: Quantiles

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import threading
 import time
 import zlib
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.client_lab import ClientLab, client_lab, finish, missing
+from tests.native.client_lab import ClientLab, build, client_lab, finish, missing
 from tests.native.client_server import answer_all, read_request, reply, reset, serving
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -58,6 +59,7 @@ def test_one_request_a_connection_and_the_client_closes_first(lab: ClientLab, en
     assert ends == [b""] * STARTS
     assert set(requests) == {b"GET /x HTTP/1.1\r\nUser-Agent: testbed-loadgen\r\nHost: 10.99.0.1\r\n\r\n"}
     window = summary["window"]
+    assert window["requests_wanted"] == round(window["sent_per_s"] * window["seconds"])
     assert window["intended"] == window["completed"] == window["response_ns"]["count"] == 12
     assert window["sent_per_s"] == pytest.approx(80, abs=8)
     assert window["response_ns"]["max"] >= window["response_actual_ns"]["max"] > window["connect_ns"]["max"] / 2 > 0
@@ -160,6 +162,36 @@ def test_wrong_body_is_noticed(lab: ClientLab, engine: str) -> None:
     assert summary["other_reasons"]["body"] == STARTS
 
 
+NO_CHANGE_OF_EVENTS = """
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int epoll_ctl(int epoll, int operation, int descriptor, struct epoll_event *event)
+{
+    errno = ENOMEM;
+    return operation == EPOLL_CTL_MOD ? -1 : (int)syscall(SYS_epoll_ctl, epoll, operation, descriptor, event);
+}
+"""
+
+
+def test_a_connection_that_cannot_be_watched_fails_at_once(
+    lab: ClientLab, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the request is out, the reply is to be waited for, and the kernel has no memory for that."""
+    if engine != "socket":
+        pytest.skip("the packet engine has no descriptor for each connection")
+    (tmp_path / "refusing.c").write_text(NO_CHANGE_OF_EVENTS)
+    library = tmp_path / "refusing.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "refusing.c"], check=True, timeout=60)
+    build("loadgen", sanitize=False)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    with serving(lab, answer_all):
+        summary = lab.loadgen("--engine", engine, *ONE, sanitize=False)
+    assert errors_of(summary) == {"other": STARTS}
+    assert summary["other_reasons"]["engine"] == STARTS
+
+
 def test_full_table_is_counted_and_the_rest_goes_on(lab: ClientLab, engine: str) -> None:
     with serving(lab, lambda connection: time.sleep(2)):
         summary = lab.loadgen("--engine", engine, *ONE, "--timeout", "400ms", "--max-in-flight", "3")
@@ -186,7 +218,9 @@ def test_sessions_follow_the_trace(lab: ClientLab, engine: str, tmp_path: Path) 
         summary = lab.loadgen("--engine", engine, *RATE, "--sessions", str(trace))
     assert errors_of(summary) == {}
     assert summary["completed"] == STARTS
-    assert summary["replies"] == STARTS / 2 * 5
+    assert summary["requests"] == summary["replies"] == STARTS / 2 * 5
+    assert summary["window"]["requests_wanted"] == pytest.approx(12 / 2 * 5, abs=5)
+    assert 20 < summary["window"]["requests"] < summary["requests"], "some came before the window, some after it"
     long = [talk for talk in talks if len(talk) > 1]
     assert len(long) == STARTS / 2
     for talk in long:

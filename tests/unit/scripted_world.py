@@ -153,6 +153,8 @@ class World:
             "seconds": 1.0,
             "intended": rate,
             "sent_per_s": sent_per_s,
+            "requests_wanted": sent_per_s,
+            "requests": 0.9 * sent_per_s,
             "replies": 125,
             "replies_per_s": min(sent_per_s, self.most_replies_per_s[mechanism] / 8),
             "errors": {**NO_ERRORS, **self.errors},

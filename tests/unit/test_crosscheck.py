@@ -12,7 +12,7 @@ from testbed.model.record import Errors
 
 def row(tool: str, **changes: Any) -> Row:
     """What httperf would see at 100/s: it polls, so its CPU time explains nothing."""
-    counts = {"connections": 200, "replies": 200, "errors": Errors()}
+    counts = {"connections": 200, "requests": 200, "replies": 200, "errors": Errors()}
     times = {"response_ms": 0.30, "cpu_share": 0.99, "cpu_ms": 9}
     return Row(workload="one-byte", tool=tool, **{"rate_per_s": 100, **counts, **times, **changes})
 
@@ -34,6 +34,7 @@ def test_the_same_counts_and_close_times_agree() -> None:
     ("change", "said"),
     [
         ({"replies": 199}, "replies 199 against 200"),
+        ({"requests": 199}, "requests 199 against 200"),
         ({"connections": 201}, "connections 201 against 200"),
         ({"errors": Errors(client_timo=1)}, "errors client_timo=1"),
     ],

@@ -51,6 +51,7 @@ def test_every_point_is_recorded_with_its_rates_cost_and_response(world: World, 
     for record in done.records:
         assert record.replies_per_s == pytest.approx(record.offered_per_s)
         assert record.sent_per_s == pytest.approx(record.offered_per_s)
+        assert record.requests_per_s == pytest.approx(0.9 * record.offered_per_s)
         assert record.server_cpu_us_per_reply == pytest.approx(20.0)
         assert record.response_ms.max == pytest.approx(0.002)
         assert len(record.raw["clients"]) == 8

@@ -32,6 +32,7 @@ struct socket_connection {
     uint32_t generation;
     uint32_t watched; /* epoll events that are registered */
     bool registered, connecting, owned, finishing, peer_closed;
+    int broken; /* the errno of what failed where the load expects no failed(): the next wait() tells it */
     const uint8_t *data; /* still to be sent */
     size_t length;
     uint8_t *copy; /* data, where it had to be put together from two sends */
@@ -46,6 +47,7 @@ struct socket_engine {
     struct socket_connection *connections;
     uint32_t *free_slots;
     uint32_t free_count, touched, open;
+    bool any_broken;
     uint64_t next_pair;
     uint64_t segments_sent, segments_received, retransmissions, slow_connects, resets_received, resets_sent;
     uint8_t buffer[READ_BYTES];
@@ -123,10 +125,28 @@ static int watch(struct socket_engine *engine, struct socket_connection *self)
     if (self->registered && wanted == self->watched)
         return 0;
     struct epoll_event event = {.events = wanted, .data.u64 = (uint64_t)self->generation << 32 | (uint32_t)(self - engine->connections)};
-    int operation = self->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(engine->epoll, self->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, self->descriptor, &event) < 0)
+        return -1;
     self->registered = true;
     self->watched = wanted;
-    return epoll_ctl(engine->epoll, operation, self->descriptor, &event);
+    return 0;
+}
+
+/* The load does not expect failed() inside its own calls: the connection fails at the next wait(). */
+static void fail_later(struct socket_engine *engine, struct socket_connection *self, int error)
+{
+    self->broken = error;
+    engine->any_broken = true;
+}
+
+static void fail_broken(struct socket_engine *engine)
+{
+    if (!engine->any_broken)
+        return;
+    engine->any_broken = false;
+    for (uint32_t i = 0; i < engine->touched; i++)
+        if (engine->connections[i].broken)
+            fail(engine, &engine->connections[i], engine->connections[i].broken);
 }
 
 static enum engine_error socket_connect(struct engine *base, uint32_t *number)
@@ -184,8 +204,10 @@ static void socket_send(struct engine *base, uint32_t number, const void *bytes,
     struct socket_connection *self = &engine->connections[number];
     if (self->length && self->data + self->length != bytes) {
         uint8_t *joined = malloc(self->length + length);
-        if (!joined)
-            abort(); /* a few hundred bytes: the machine is out of memory */
+        if (!joined) {
+            fail_later(engine, self, ENOMEM);
+            return;
+        }
         memcpy(joined, self->data, self->length);
         memcpy(joined + self->length, bytes, length);
         free(self->copy);
@@ -196,13 +218,13 @@ static void socket_send(struct engine *base, uint32_t number, const void *bytes,
     self->length += length;
     if (self->connecting)
         return;
-    /* A fault shows as an event: the load does not expect failed() while it sends. */
-    ssize_t sent = send(self->descriptor, self->data, self->length, MSG_NOSIGNAL);
+    ssize_t sent = send(self->descriptor, self->data, self->length, MSG_NOSIGNAL); /* a fault shows as an event */
     if (sent > 0) {
         self->data += sent;
         self->length -= (size_t)sent;
     }
-    watch(engine, self);
+    if (watch(engine, self) < 0)
+        fail_later(engine, self, errno);
 }
 
 /* The kernel's word is taken: what a full backlog dropped of a handshake is the kernels' business on both sides. */
@@ -238,7 +260,8 @@ static void socket_read(struct engine *base, uint32_t number, uint32_t length)
     self->allowance += length;
     if (self->allowance > engine->settings.receive_buffer)
         self->allowance = engine->settings.receive_buffer;
-    watch(engine, self);
+    if (watch(engine, self) < 0)
+        fail_later(engine, self, errno);
 }
 
 static void readable(struct socket_engine *engine, struct socket_connection *self)
@@ -265,8 +288,8 @@ static void readable(struct socket_engine *engine, struct socket_connection *sel
         if ((size_t)length < room)
             break;
     }
-    if (self->generation == generation)
-        watch(engine, self);
+    if (self->generation == generation && watch(engine, self) < 0)
+        fail(engine, self, errno);
 }
 
 static void established(struct socket_engine *engine, struct socket_connection *self)
@@ -306,6 +329,7 @@ static int socket_wait(struct engine *base, uint64_t deadline_ns)
 {
     struct socket_engine *engine = socket_of(base);
     struct epoll_event events[EVENTS];
+    fail_broken(engine);
     uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
     struct timespec timeout = {.tv_sec = (time_t)(left / NS_PER_S), .tv_nsec = (long)(left % NS_PER_S)};
     int count = epoll_pwait2(engine->epoll, events, EVENTS, &timeout, NULL);
