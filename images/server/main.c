@@ -26,6 +26,13 @@ __attribute__((noreturn)) static void fail(const char *what, int error)
     exit(1);
 }
 
+__attribute__((noreturn)) static void fail_mechanism(const struct mechanism *mechanism, const char *what, int error)
+{
+    char message[256];
+    snprintf(message, sizeof message, "mechanism %s %s", mechanism->name, what);
+    fail(message, error);
+}
+
 /* How many descriptors are open, and the highest of them: what was inherited counts too. */
 static void count_open(unsigned *count, unsigned *highest)
 {
@@ -98,24 +105,24 @@ static void serve(const struct settings *settings, struct event *events, int roo
         if (signals & SIGNAL_INTERVAL)
             report_interval();
         if (!turn(settings->mechanism, events, room))
-            fail(settings->mechanism->name, errno);
+            fail_mechanism(settings->mechanism, "cannot wait for events", errno);
     }
 }
 
-static void check_available(const struct mechanism *mechanism)
+static void check_available(const struct mechanism *mechanism, unsigned connections)
 {
-    const char *reason = mechanism->probe ? mechanism->probe() : NULL;
-    char message[256];
-    snprintf(message, sizeof message, "mechanism %s is not available: %s", mechanism->name, reason ? reason : "");
+    const char *reason = mechanism->probe ? mechanism->probe(connections) : NULL;
+    char what[256];
+    snprintf(what, sizeof what, "is not available: %s", reason ? reason : "");
     if (reason)
-        fail(message, 0);
+        fail_mechanism(mechanism, what, 0);
 }
 
 int main(int argc, char **argv)
 {
     struct settings settings = settings_parse(argc, argv);
     const struct mechanism *mechanism = settings.mechanism;
-    check_available(mechanism);
+    check_available(mechanism, (unsigned)settings.max_connections);
     const char *untimed = settings.profile ? accounting_profile_start() : NULL;
     if (untimed)
         options_fail("--profile is not possible: %s", untimed);
@@ -128,10 +135,14 @@ int main(int argc, char **argv)
 
     unsigned descriptors = fit_descriptors(&settings);
     struct event *events = calloc(descriptors, sizeof *events);
-    if (!events || mechanism->open(descriptors) != 0 || connections_open(mechanism, descriptors) != 0)
-        fail("cannot prepare the mechanism", errno);
+    if (!events)
+        fail("no memory for the events of so many connections", errno);
+    if (mechanism->open(descriptors) != 0)
+        fail_mechanism(mechanism, "cannot be opened for so many descriptors", errno);
+    if (connections_open(mechanism, descriptors) != 0)
+        fail("no memory for the table of connections", errno);
     if (listeners_start(mechanism, settings.max_connections) != 0)
-        fail("cannot watch the listeners", errno);
+        fail_mechanism(mechanism, "cannot watch the listeners", errno);
 
     report_ready(&settings);
     serve(&settings, events, (int)descriptors);

@@ -51,8 +51,9 @@ struct mechanism {
     bool edge_triggered;          /* connections: only transitions are reported; the server keeps the state */
     bool edge_triggered_listener; /* the same for listeners */
 
-    /* NULL if it works on this kernel, in this sandbox; else the reason in a few words (static or thread-local text). */
-    const char *(*probe)(void);
+    /* NULL if it works on this kernel, in this sandbox, for that many connections; else the reason in a few words (static or
+     * thread-local text). */
+    const char *(*probe)(unsigned connections);
 
     /* Prepares for descriptors below `descriptors`. 0, or -1 with errno. */
     int (*open)(unsigned descriptors);

@@ -34,10 +34,10 @@ static const char *parse_addresses(const char *text, void *target)
     }
 }
 
-static void list_mechanisms(bool probe)
+static void list_mechanisms(bool probe, unsigned connections)
 {
     for (const struct mechanism *each = mechanism_next(NULL); each; each = mechanism_next(each)) {
-        const char *reason = probe && each->probe ? each->probe() : NULL;
+        const char *reason = probe && each->probe ? each->probe(connections) : NULL;
         if (!probe)
             printf("%s\n", each->name);
         else if (reason)
@@ -95,7 +95,7 @@ struct settings settings_parse(int argc, char **argv)
     if (probe && !list)
         options_fail("--probe goes with --list-mechs");
     if (list)
-        list_mechanisms(probe);
+        list_mechanisms(probe, (unsigned)settings.max_connections);
     if (!settings.docroot)
         options_fail("--docroot is required: the directory of files to serve");
     choose_mechanism(&settings, mechanism);

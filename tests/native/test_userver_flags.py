@@ -45,6 +45,23 @@ def test_docroot_is_required() -> None:
     assert "--docroot is required" in done.stderr
 
 
+def test_a_mechanism_is_asked_for_room_for_all_connections(docroot: Path) -> None:
+    """aio-poll: before a point, not at it."""
+    if int(Path("/proc/sys/fs/aio-max-nr").read_text()) >= 1_000_000:
+        pytest.skip("fs.aio-max-nr has room for more connections than can be asked for")
+    reason = "fs.aio-max-nr has no room for so many connections"
+    most = ["--max-connections", "1000000"]
+    asked = subprocess.run(
+        [userver_process.build(), "--list-mechs", "--probe", *most], capture_output=True, text=True, timeout=10
+    )
+    assert f"aio-poll unavailable: {reason}" in asked.stdout.splitlines()
+    assert "epoll-lt ok" in asked.stdout.splitlines()
+    command = [str(userver_process.build()), "--mech", "aio-poll", "--docroot", str(docroot), "--port", "0", *most]
+    started = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    assert started.returncode == 1
+    assert started.stderr == f"userver: mechanism aio-poll is not available: {reason}\n"
+
+
 def test_what_cannot_be_served_is_an_error_line(docroot: Path, tmp_path: Path) -> None:
     huge = tmp_path / "huge"
     huge.mkdir()

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -62,17 +63,26 @@ static int context_open(unsigned requests)
     return -1;
 }
 
-static const char *aio_probe(void)
+static const char *refused(const char *call)
 {
-    if (context_open(1) != 0)
-        return errno == EAGAIN ? "fs.aio-max-nr is used up" : errno == EPERM ? "io_setup is refused here (EPERM)" : "no usable io_setup";
+    static char text[128];
+    snprintf(text, sizeof text, "%s: %s", call, strerror(errno));
+    return text;
+}
+
+static const char *aio_probe(unsigned connections)
+{
+    if (context_open(connections) != 0)
+        return errno == EAGAIN ? "fs.aio-max-nr has no room for so many connections" : refused("io_setup");
     int descriptor = eventfd(0, 0);
     struct iocb request = {.aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = (uint32_t)descriptor, .aio_buf = POLLOUT};
     struct iocb *list[] = {&request};
-    long submitted = syscall(SYS_io_submit, aio.context, 1, list);
+    const char *reason = NULL;
+    if (syscall(SYS_io_submit, aio.context, 1, list) != 1)
+        reason = errno == EINVAL ? "no IOCB_CMD_POLL (before Linux 4.18)" : refused("io_submit");
     close(descriptor);
     syscall(SYS_io_destroy, aio.context);
-    return submitted == 1 ? NULL : "no IOCB_CMD_POLL (before Linux 4.18)";
+    return reason;
 }
 
 static int aio_open(unsigned descriptors)

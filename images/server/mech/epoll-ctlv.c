@@ -29,7 +29,7 @@ static struct {
     int *places; /* descriptor → index in changes + 1, or NOT_QUEUED */
 } queue;
 
-static const char *ctlv_probe(void)
+static const char *ctlv_probe(__attribute__((unused)) unsigned connections)
 {
     static const uint8_t needed[] = {IORING_OP_EPOLL_CTL, IORING_OP_LAST};
     return ring_probe(needed);

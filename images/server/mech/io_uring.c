@@ -60,7 +60,7 @@ static struct {
     bool single_accept; /* this kernel does not know the multishot */
 } uring;
 
-static const char *uring_probe(void)
+static const char *uring_probe(__attribute__((unused)) unsigned connections)
 {
     static const uint8_t needed[] = {IORING_OP_ACCEPT,  IORING_OP_RECV,         IORING_OP_SENDMSG, IORING_OP_CLOSE,
                                      IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL, IORING_OP_SOCKET,  IORING_OP_LAST};
