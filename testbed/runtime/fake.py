@@ -54,6 +54,7 @@ class FakeProcess:
         self.call = call
         self._steps = script(call)
         self._unread: list[str] = []
+        self._stepping = Lock()
         self._ended = False
 
     def lines(self, timeout_s: float) -> list[str]:
@@ -100,12 +101,13 @@ class FakeProcess:
         return self.call.stderr
 
     def _step(self) -> None:
-        if self._ended:
-            return
-        try:
-            self._unread.append(next(self._steps))
-        except StopIteration:
-            self._ended = True
+        with self._stepping:  # who ends it may be another thread than who reads it
+            if self._ended:
+                return
+            try:
+                self._unread.append(next(self._steps))
+            except StopIteration:
+                self._ended = True
 
 
 class FakeRuntime:
