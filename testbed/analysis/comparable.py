@@ -26,7 +26,7 @@ def check_poolable(runs: Sequence[Run]) -> None:
     and the paths may not.
     """
     for run in runs[1:]:
-        for field, first, other in _differences(_measured(runs[0].manifest), _measured(run.manifest)):
+        for field, first, other in differences(measured(runs[0].manifest), measured(run.manifest)):
             raise UsageError(
                 f"{runs[0].folder} and {run.folder} cannot be judged together: {field} is {first!r} and {other!r}"
             )
@@ -34,7 +34,7 @@ def check_poolable(runs: Sequence[Run]) -> None:
 
 def elsewhere(run: Run, other: Run) -> list[str]:
     """The facts of machine and paths in which runs of two scenarios differ; none where they can be compared."""
-    return [field for field, _, _ in _differences(_where(run.manifest), _where(other.manifest), depth=2)]
+    return [field for field, _, _ in differences(_where(run.manifest), _where(other.manifest), depth=2)]
 
 
 def partners(runs: Sequence[Run], others: Sequence[Run]) -> list[Run | None]:
@@ -57,7 +57,8 @@ def _apart_s(run: Run, other: Run) -> float:
     return abs((began - other_began).total_seconds())
 
 
-def _measured(manifest: Manifest) -> dict[str, Any]:
+def measured(manifest: Manifest) -> dict[str, Any]:
+    """What a point of the run is, with the machine, the programs and the paths."""
     scenario = {name: value for name, value in manifest.scenario.items() if name not in _NOT_MEASURED}
     profile = {name: value for name, value in manifest.profile.items() if name not in _HOW_MANY}
     placed = manifest.topology
@@ -82,7 +83,7 @@ def _where(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _differences(one: Any, other: Any, depth: int = 100, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differences(one: Any, other: Any, depth: int = 100, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """(dotted path, here, there) of what differs, not deeper than ``depth``; what only one side has is None there."""
     if one == other:
         return
@@ -94,4 +95,4 @@ def _differences(one: Any, other: Any, depth: int = 100, path: str = "") -> Iter
         yield path, one, other
         return
     for name, here, there in pairs:
-        yield from _differences(here, there, depth - 1, f"{path}.{name}" if path else name)
+        yield from differences(here, there, depth - 1, f"{path}.{name}" if path else name)

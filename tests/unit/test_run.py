@@ -266,23 +266,29 @@ def test_retry_invalid_runs_just_what_is_not_valid(world: World, lab: Lab, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("change", "seed", "what"), [({"idle_connections": 5}, 1, "scenario"), ({}, 2, "seed")], ids=["scenario", "seed"]
+    ("change", "seed", "what"),
+    [({"idle_connections": 5}, 1, "scenario.idle_connections"), ({}, 2, "seed")],
+    ids=["scenario", "seed"],
 )
 def test_another_experiment_is_not_resumed(
     world: World, lab: Lab, tmp_path: Path, change: dict[str, object], seed: int, what: str
 ) -> None:
     first = run(scenario(), lab, results=tmp_path)
-    with pytest.raises(UsageError, match=f"holds another {what}"):
+    with pytest.raises(UsageError, match=f"was started otherwise: {what} was "):
         run(scenario(**change), lab, results=tmp_path, resume=first.folder, seed=seed)
 
 
 CHANGED: dict[str, tuple[dict[str, object], str]] = {
-    "host": ({"host": {"kernel": "2.4.26"}}, "host: kernel"),
-    "runtime": ({"runtime": {"name": "docker"}}, r"runtime: name \(docker; now fake\)"),
-    "paths": ({"paths": {"switched": True, "steered": False}}, r"paths: switched \(True; now False\)"),
-    "topology": ({"topology": {"nodes": []}}, "topology"),
-    "programs": ({"programs": {"server": {"image": "testbed/server", "tag": "testbed/server:0"}}}, "program of server"),
-    "links": ({"links": [{"node": "a", "network": "b", "direction": "up", "backend": "tbf"}]}, "link backend"),
+    "host": ({"host": {"kernel": "2.4.26"}}, r"host\.kernel was '2\.4\.26' and is now "),
+    "runtime": ({"runtime": {"name": "docker"}}, r"runtime\.name was 'docker' and is now 'fake'"),
+    "paths": ({"paths": {"switched": True, "steered": False}}, r"paths\.switched was True and is now False"),
+    "cpuset": ({"topology": {"nodes": []}}, r"cpuset\.server was None and is now '1'"),
+    "topology": ({"topology": {"topology": {}}}, r"topology\.networks was None"),
+    "programs": ({"programs": {"server": {"image": "a", "tag": "testbed/server:0"}}}, r"programs\.server was "),
+    "links": (
+        {"links": [{"node": "a", "network": "b", "direction": "up", "backend": "tbf"}]},
+        r"link backend\.a b up was ",
+    ),
 }
 
 
@@ -292,7 +298,7 @@ def test_a_run_is_not_resumed_in_another_world(lab: Lab, tmp_path: Path, what: s
     path = run(scenario(), lab, results=tmp_path).folder / "manifest.json"
     saved = json.loads(path.read_text())
     path.write_text(json.dumps({**saved, **{name: _over(saved[name], value) for name, value in changes.items()}}))
-    with pytest.raises(UsageError, match=f"holds another {said}"):
+    with pytest.raises(UsageError, match=f"was started otherwise: {said}"):
         run(scenario(), lab, results=tmp_path, resume=path.parent)
 
 
@@ -312,7 +318,7 @@ def test_a_run_of_a_trace_that_was_changed_is_not_resumed(world: World, lab: Lab
     folder = run(traced(), lab, results=tmp_path).folder
     run(traced(), lab, results=tmp_path, resume=folder)
     log.write_text("/1.bin\n\n/1.bin\n\n")
-    with pytest.raises(UsageError, match="holds another content of the workload's files"):
+    with pytest.raises(UsageError, match=r"scenario\.workload_digest was 'sha256:"):
         run(traced(), lab, results=tmp_path, resume=folder)
 
 
