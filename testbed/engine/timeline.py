@@ -194,7 +194,7 @@ class Timeline:
             return
         if change.link not in self._shaped:
             kept = self._links.remember(endpoint)
-            before = {side: choose(endpoint, kept.shape.toward(side), kept.backend) for side in DIRECTIONS}
+            before = {side: choose(endpoint, side, kept.shape.toward(side), kept.backend) for side in DIRECTIONS}
             self._shaped[change.link] = _ShapedLink(endpoint, kept.shape, {kept.shape.text(): before})
         self._choose(change, self._shaped[change.link])
 
@@ -214,7 +214,7 @@ class Timeline:
         if shape.text() in link.choices:
             return
         where = f"timeline: `{change.text()}`"
-        choices = {side: choose(link.endpoint, shape.toward(side), self._lab.link) for side in DIRECTIONS}
+        choices = {side: choose(link.endpoint, side, shape.toward(side), self._lab.link) for side in DIRECTIONS}
         for side, choice in choices.items():
             missed = self._links.miss_load(link.endpoint, side, choice) if choice.parts else ""
             if missed:

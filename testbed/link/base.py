@@ -39,7 +39,9 @@ class Endpoint:
 
     ``namespace`` is the path of its network namespace on this machine, None where it cannot be entered from here.
     ``neighbours`` are the other endpoints of its network: what it sends arrives there, and a backend that works on the
-    receiver's side shapes it there. ``own`` is what alone can shape it, where no backend of the registry can.
+    receiver's side shapes it there. ``emulated_prefix`` holds the addresses of the hosts that its packet engine
+    emulates: they send through this interface too. ``own`` is what alone can shape it, where no backend of the registry
+    can.
     """
 
     node: str
@@ -48,6 +50,7 @@ class Endpoint:
     address: str
     place: Place = field(compare=False)
     namespace: str | None = None
+    emulated_prefix: str | None = None
     neighbours: tuple[Endpoint, ...] = field(default=(), compare=False)
     own: LinkBackend | None = field(default=None, compare=False)
 
@@ -62,8 +65,8 @@ class LinkBackend(Protocol):
 
     name: str
 
-    def lack(self, endpoint: Endpoint) -> str | None:
-        """Why it cannot work at that endpoint at all, or None. Nothing is changed to find out."""
+    def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
+        """Why it cannot work there at all, or None. Nothing is changed to find out that shaping would not change."""
         ...
 
     def refuse(self, shape: Shape) -> str | None:

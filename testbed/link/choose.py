@@ -38,25 +38,25 @@ def checked_backend(name: str) -> str:
     return name
 
 
-def choose(endpoint: Endpoint, shape: Shape, name: str = AUTO) -> Choice:
+def choose(endpoint: Endpoint, direction: Direction, shape: Shape, name: str = AUTO) -> Choice:
     """Raises UsageError when the named backend refuses, EnvironmentLack when none can work here."""
     if not shape.touches:
         return Choice((), "nothing is shaped")
     if endpoint.own is not None and name == AUTO:
-        return _named(endpoint, shape, endpoint.own.name)
+        return _named(endpoint, direction, shape, endpoint.own.name)
     if name != AUTO:
-        return _named(endpoint, shape, name)
+        return _named(endpoint, direction, shape, name)
     reasons: list[str] = []
-    netem = _objection(BACKENDS.get("netem"), endpoint, shape)
+    netem = _objection(BACKENDS.get("netem"), endpoint, direction, shape)
     if netem is None:
         return Choice((("netem", shape),), "the kernel has netem, and it can do all of it")
     reasons.append(f"not netem: {netem}")
     split = _split(shape)
-    tbf = _objection(BACKENDS.get("tbf"), endpoint, split[0]) if split[0].touches else "no rate is declared"
+    tbf = _objection(BACKENDS.get("tbf"), endpoint, direction, split[0]) if split[0].touches else "no rate is declared"
     rest = split[1] if tbf is None else shape
     parts: list[tuple[str, Shape]] = [("tbf", split[0])] if tbf is None else []
     if rest.touches:
-        userspace = _objection(BACKENDS.get("userspace"), endpoint, rest)
+        userspace = _objection(BACKENDS.get("userspace"), endpoint, direction, rest)
         if userspace is not None:
             raise EnvironmentLack(
                 f"{endpoint.name}: no backend can do `{rest.text()}` ({'; '.join(reasons)}; "
@@ -73,7 +73,7 @@ def apply(endpoint: Endpoint, declared: LinkShape, name: str = AUTO) -> dict[Dir
     Raises RuntimeFault when what is read back is not what was declared.
     """
     choices: dict[Direction, Choice] = {
-        direction: choose(endpoint, declared.toward(direction), name) for direction in DIRECTIONS
+        direction: choose(endpoint, direction, declared.toward(direction), name) for direction in DIRECTIONS
     }
     for direction in DIRECTIONS:
         used = {backend for backend, _ in choices[direction].parts}
@@ -147,9 +147,9 @@ def differences(endpoint: Endpoint, wanted: LinkShape, by: str) -> list[str]:
     return found
 
 
-def _named(endpoint: Endpoint, shape: Shape, name: str) -> Choice:
+def _named(endpoint: Endpoint, direction: Direction, shape: Shape, name: str) -> Choice:
     backend = backends_of(endpoint).get(name) or BACKENDS.get(name)
-    lack = backend.lack(endpoint)
+    lack = backend.lack(endpoint, direction)
     if lack is not None:
         raise EnvironmentLack(f"{endpoint.name}: {name} cannot work here: {lack}", "--link auto takes what works")
     refused = backend.refuse(shape)
@@ -158,8 +158,8 @@ def _named(endpoint: Endpoint, shape: Shape, name: str) -> Choice:
     return Choice(((name, shape),), f"asked for {name}")
 
 
-def _objection(backend: LinkBackend, endpoint: Endpoint, shape: Shape) -> str | None:
-    return backend.refuse(shape) or backend.lack(endpoint)
+def _objection(backend: LinkBackend, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
+    return backend.refuse(shape) or backend.lack(endpoint, direction)
 
 
 def _split(shape: Shape) -> tuple[Shape, Shape]:

@@ -89,7 +89,7 @@ class EngineLink:
         self._host = host
         self._shape = LinkShape()
 
-    def lack(self, endpoint: Endpoint) -> str | None:
+    def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         """hostprobe missing in the place."""
         try:
             done = self._host.place.run(["hostprobe", "--help"])

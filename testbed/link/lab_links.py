@@ -180,6 +180,7 @@ class LabLinks:
             address=address,
             place=sidecar,
             namespace=sidecar.namespace(),
+            emulated_prefix=node.emulated_prefix,
         )
 
     def _node(self, name: str) -> PlacedNode:

@@ -11,7 +11,7 @@ from testbed.link.netem_options import decode, encode
 from testbed.link.qdisc import ROOT, Qdisc, Qdiscs
 from testbed.link.root_qdisc import RootQdisc
 from testbed.link.scratch import scratch_namespace
-from testbed.model.shape import Distribution, Shape
+from testbed.model.shape import Direction, Distribution, Shape
 
 _KIND = "netem"
 _HANDLES: dict[Distribution, int] = {"uniform": 0x7B01_0000, "normal": 0x7B02_0000, "pareto": 0x7B03_0000}
@@ -37,9 +37,9 @@ class Netem(RootQdisc):
         for limited in (0, _LIMITED)
     )
 
-    def lack(self, endpoint: Endpoint) -> str | None:
+    def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         """No way into the namespace, or no netem in the kernel."""
-        return super().lack(endpoint) or kernel_lack()
+        return super().lack(endpoint, direction) or kernel_lack()
 
     def refuse(self, shape: Shape) -> str | None:
         """What netem does otherwise than declared."""

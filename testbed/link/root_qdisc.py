@@ -45,7 +45,7 @@ class RootQdisc(ABC):
     def decode(self, root: Qdisc, others: list[Qdisc]) -> Shape:
         """The shape that the kernel reports. ``others`` are all qdiscs of the interface."""
 
-    def lack(self, endpoint: Endpoint) -> str | None:
+    def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         """No way into the namespace."""
         if endpoint.namespace is None:
             return "the node's network namespace cannot be entered from here (root on the same machine can)"
@@ -53,7 +53,7 @@ class RootQdisc(ABC):
 
     def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
         """Add or change the qdisc; for ``down`` the redirection follows when the qdisc stands."""
-        reason = self.lack(endpoint) or self.refuse(shape)
+        reason = self.lack(endpoint, direction) or self.refuse(shape)
         if reason is not None:
             raise UsageError(f"{endpoint.name}: {self.name} cannot do this: {reason}")
         index = redirect(endpoint) if direction == "down" else interface_index(endpoint, direction)

@@ -1,11 +1,11 @@
 """userspace: linkem on the kernel's packet queue, on the receiver's side. It needs no netem, and no root outside.
 
 ``down`` is shaped where it arrives, in the node itself (iptables, table mangle). ``up`` is shaped where it arrives too:
-in every other node of the network, for packets from this one's address (table raw, so that a packet can pass its
-sender's shape and then its receiver's). On the sender's side TCP would throttle itself on the packets that wait
-(9 Mbit/s at 5 ms; on the receiver's side 4,420).
+in every other node of the network, for packets from this one's address and from the hosts that it emulates (table raw,
+so that a packet can pass its sender's shape and then its receiver's). On the sender's side TCP would throttle itself on
+the packets that wait (9 Mbit/s at 5 ms; on the receiver's side 4,420).
 
-Each direction has its own queue number, rule and linkem. The rule has no bypass: when linkem dies, traffic stops.
+Each direction has its own queue number, rules and linkem. The rules have no bypass: when linkem dies, traffic stops.
 A queue on the receiver's side does not see what packet sockets read: the packet engine has links of its own.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from zlib import crc32
@@ -25,10 +25,13 @@ from testbed.link.base import BACKENDS, Endpoint
 from testbed.link.program_words import read_shape, shape_words
 from testbed.link.timed import Planned, Together
 from testbed.model.shape import Direction, Shape
-from testbed.runtime.base import Completed
 
 _TABLES: dict[Direction, str] = {"down": "mangle", "up": "raw"}
 _COMMENT = "testbed-link"
+_FIRST_QUEUE, _QUEUES = 1024, 64_000
+_TRIES = 16
+"""Queue numbers tried when others' linkems have the first ones."""
+
 _START_TIMEOUT_S = 10.0
 _WORKERS = 8
 T = TypeVar("T")
@@ -40,11 +43,15 @@ class Userspace:
 
     name = "userspace"
 
-    def lack(self, endpoint: Endpoint) -> str | None:
-        """iptables-legacy or linkem missing in the place where the endpoint's programs run."""
-        for command in (["iptables-legacy", *_LOCK_FLAGS, "-t", "raw", "-S", "PREROUTING"], ["linkem", "--help"]):
+    def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
+        """iptables-legacy with the direction's table, or linkem, missing where the direction arrives.
+
+        Looking for a table makes its hooks, which stay: so it is the one that shaping needs, and no other.
+        """
+        place = (*_arrivals(endpoint, direction), endpoint)[0].place
+        for command in (_listing(_TABLES[direction]), ["linkem", "--help"]):
             try:
-                done = endpoint.place.run(command)
+                done = place.run(command)
             except RuntimeFault as error:
                 return str(error)
             if done.status != 0:
@@ -93,59 +100,96 @@ class Userspace:
 
 
 class _Queue:
-    """One direction of ``endpoint`` as it arrives at ``arrival``: a queue number, a rule, a linkem."""
+    """One direction of ``endpoint`` as it arrives at ``arrival``: a queue number, rules, a linkem."""
 
     def __init__(self, endpoint: Endpoint, direction: Direction, arrival: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._direction = direction
         self._arrival = arrival
+        self._table = _TABLES[direction]
         self._label = f"{endpoint.node}/{endpoint.network}/{direction}"
-        self._number = 1024 + crc32(self._label.encode()) % 64000
-        source = ["-s", endpoint.address] if direction == "up" else []
-        self._rule = [
-            *("PREROUTING", "-i", arrival.interface, *source),
-            *("-m", "comment", "--comment", f"{_COMMENT}:{self._label}"),
-            *("-j", "NFQUEUE", "--queue-num", str(self._number)),
-        ]
+        self._seed = crc32(self._label.encode())
+        self._sources: list[str | None] = [None]
+        if direction == "up":
+            self._sources = [f"{endpoint.address}/32", *filter(None, [endpoint.emulated_prefix])]
 
     def shape(self, shape: Shape) -> None:
-        state = self._ask("show")
-        if state is not None and state["label"] != self._label:
-            raise RuntimeFault(f"packet queue {self._number} is taken by {state['label']!r}")
-        flags = _flags(shape, crc32(self._label.encode()))
+        rules = self._rules()
+        number, state = self._emulator(rules)
+        flags = _flags(shape, self._seed)
         if state is not None:
-            self._ask("change", flags, required=True)
+            self._ask(number, "change", flags, required=True)
         else:
-            self._start(flags)
-        if not self._has_rule():
-            self._iptables("-A", required=True)
+            self._start(number, flags)
+        for source in self._sources:
+            if source not in rules:
+                self._iptables("-A", source, number)
 
     def hold(self) -> None:
         if self.read_back() is None:
             self.shape(Shape())
 
     def plan(self, shape: Shape, at_ns: int) -> Asker:
-        flags = _flags(shape, crc32(self._label.encode()))
-        command = ["linkem", "--queue", str(self._number), "--ask", "change", "--at", str(at_ns), *flags]
+        number, _ = self._emulator({})  # held, so the linkem is there: rules need not be listed, which takes its time
+        flags = _flags(shape, self._seed)
+        command = ["linkem", "--queue", str(number), "--ask", "change", "--at", str(at_ns), *flags]
         return Asker(self._arrival.place.start(command), self._label)
 
     def read_back(self) -> Shape | None:
-        state, rule = self._ask("show"), self._has_rule()
-        if state is None and not rule:
+        rules = self._rules()
+        _, state = self._emulator(rules)
+        if state is None and not rules:
             return None
         if state is None:
             raise RuntimeFault(f"{self._label}: linkem is not running any more, so its traffic is stopped")
-        if not rule:
+        if not rules.keys() >= set(self._sources):
             raise RuntimeFault(f"{self._label}: the iptables rule is gone, so its traffic is not shaped")
-        return read_shape(state["shape"], crc32(self._label.encode()))
+        return read_shape(state["shape"], self._seed)
 
     def remove(self) -> None:
-        while self._has_rule():
-            self._iptables("-D", required=True)
-        self._ask("stop")
+        rules = self._rules()
+        number, state = self._emulator(rules)
+        while rules:
+            for source, queue in rules.items():
+                self._iptables("-D", source, queue)
+            rules = self._rules()
+        if state is not None:
+            self._ask(number, "stop")
 
-    def _start(self, flags: Sequence[str]) -> None:
-        process = self._arrival.place.start(["linkem", "--queue", str(self._number), "--label", self._label, *flags])
+    def _emulator(self, rules: Mapping[str | None, int]) -> tuple[int, dict[str, Any] | None]:
+        """The queue number, and what the linkem there says; None when none of ours runs.
+
+        It is the number in our rules, or else the first that no other link's linkem has.
+        """
+        first = self._seed % _QUEUES
+        numbers = [*rules.values()][:1] or [_FIRST_QUEUE + (first + step) % _QUEUES for step in range(_TRIES)]
+        for number in numbers:
+            state = self._ask(number, "show")
+            if state is None or state["label"] == self._label:
+                return number, state
+        if rules:
+            return numbers[0], None
+        raise RuntimeFault(f"{self._label}: the packet queues {numbers[0]} to {numbers[-1]} are taken by other links")
+
+    def _rules(self) -> dict[str | None, int]:
+        """Our rules: whose packets (None: everybody's) go to which queue.
+
+        A table that nobody has used is not asked: asking makes its hooks, through which every packet goes from then on.
+        """
+        tables = self._arrival.place.run(["cat", "/proc/net/ip_tables_names"])
+        if self._table not in tables.stdout.split():
+            return {}
+        done = self._arrival.place.run(_listing(self._table))
+        if done.status != 0:
+            raise RuntimeFault(f"{self._label}: iptables-legacy: {done.stderr.strip()[:300]}")
+        found: dict[str | None, int] = {}
+        for line in done.stdout.splitlines():
+            words = shlex.split(line)
+            if f"{_COMMENT}:{self._label}" in words and "--queue-num" in words:
+                source = words[words.index("-s") + 1] if "-s" in words else None
+                found[source] = int(words[words.index("--queue-num") + 1])
+        return found
+
+    def _start(self, number: int, flags: Sequence[str]) -> None:
+        process = self._arrival.place.start(["linkem", "--queue", str(number), "--label", self._label, *flags])
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             for line in process.lines(timeout_s=0.2):
@@ -156,9 +200,11 @@ class _Queue:
         process.signal("KILL")
         raise RuntimeFault(f"{self._label}: linkem did not start: {process.stderr().strip()[:300]}")
 
-    def _ask(self, question: str, flags: Sequence[str] = (), required: bool = False) -> dict[str, Any] | None:
+    def _ask(
+        self, number: int, question: str, flags: Sequence[str] = (), required: bool = False
+    ) -> dict[str, Any] | None:
         """linkem's answer; None when none runs, unless one must."""
-        done = self._arrival.place.run(["linkem", "--queue", str(self._number), "--ask", question, *flags])
+        done = self._arrival.place.run(["linkem", "--queue", str(number), "--ask", question, *flags])
         answer: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {"type": "error"}
         if done.status == 0 and answer["type"] == "state":
             return answer
@@ -166,16 +212,17 @@ class _Queue:
             raise RuntimeFault(f"{self._label}: linkem: {answer.get('message') or done.stderr.strip()[:300]}")
         return None
 
-    def _has_rule(self) -> bool:
-        return self._iptables("-C").status == 0
-
-    def _iptables(self, action: str, required: bool = False) -> Completed:
-        table = _TABLES[self._direction]
-        command = ["iptables-legacy", *_LOCK_FLAGS, "-t", table, action, *self._rule]
+    def _iptables(self, action: str, source: str | None, number: int) -> None:
+        rule = ["-i", self._arrival.interface, *(["-s", source] if source else [])]
+        rule += ["-m", "comment", "--comment", f"{_COMMENT}:{self._label}", "-j", "NFQUEUE", "--queue-num", str(number)]
+        command = ["iptables-legacy", *_LOCK_FLAGS, "-t", self._table, action, "PREROUTING", *rule]
         done = self._arrival.place.run(command)
-        if done.status not in (0, 1) or (required and done.status != 0):
+        if done.status != 0:
             raise RuntimeFault(f"{self._label}: iptables-legacy: {done.stderr.strip()[:300]}")
-        return done
+
+
+def _listing(table: str) -> list[str]:
+    return ["iptables-legacy", *_LOCK_FLAGS, "-t", table, "-S", "PREROUTING"]
 
 
 def _held_arrivals(endpoint: Endpoint, direction: Direction, shape: Shape) -> tuple[Endpoint, ...]:

@@ -48,7 +48,7 @@ def main() -> list[Outcome]:
 
 
 def _works(backend: str, endpoint: Endpoint) -> bool:
-    lack = BACKENDS.get(backend).lack(endpoint)
+    lack = BACKENDS.get(backend).lack(endpoint, "down")
     if lack is not None:
         print(f"{backend} is not measured: {lack}", flush=True)
     return lack is None

@@ -46,7 +46,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def pair(world: Pair, backend: str) -> Iterator[Pair]:
     """For the packet engine's own links one of its emulated hosts is the near end."""
     chosen = emulated_pair(world) if backend == ENGINE else world
-    lack = backends_of(chosen.near)[backend].lack(chosen.near)
+    lack = backends_of(chosen.near)[backend].lack(chosen.near, "down")
     if lack is not None:
         pytest.skip(f"{backend}: {lack}")
     yield chosen

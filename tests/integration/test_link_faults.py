@@ -171,13 +171,13 @@ def test_changing_a_shape_neither_loses_nor_frees_what_is_on_the_way(pair: Pair)
 
 
 def test_auto_says_which_backend_and_why(pair: Pair) -> None:
-    choice = choose(pair.near, Shape(delay_us=5_000, rate_bps=10**7, limit_pkts=50))
-    if BACKENDS.get("netem").lack(pair.near) is None:
+    choice = choose(pair.near, "down", Shape(delay_us=5_000, rate_bps=10**7, limit_pkts=50))
+    if BACKENDS.get("netem").lack(pair.near, "down") is None:
         assert choice.names == "netem"
     else:
         assert choice.names == "tbf + userspace"
         assert "not netem: the kernel" in choice.reason
-    assert choose(pair.near, Shape()).names == "none"
+    assert choose(pair.near, "down", Shape()).names == "none"
 
 
 def test_auto_measured_as_a_whole(pair: Pair) -> None:
@@ -192,7 +192,7 @@ def test_auto_measured_as_a_whole(pair: Pair) -> None:
 
 
 def lacks_netem(pair: Pair) -> bool:
-    return BACKENDS.get("netem").lack(pair.near) is not None
+    return BACKENDS.get("netem").lack(pair.near, "down") is not None
 
 
 def test_a_named_backend_refuses_by_name(pair: Pair) -> None:

@@ -35,7 +35,7 @@ def pair() -> Iterator[Pair]:
 @pytest.fixture(params=sorted(SHAPES))
 def backend(request: pytest.FixtureRequest, pair: Pair) -> LinkBackend:
     chosen = BACKENDS.get(request.param)
-    lack = chosen.lack(pair.near)
+    lack = chosen.lack(pair.near, "down")
     if lack is not None:
         pytest.skip(f"{request.param}: {lack}")
     return chosen

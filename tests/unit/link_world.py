@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +18,13 @@ _UNITS = {"us": 1_000, "ms": 1_000_000}
 
 @dataclass
 class LinkWorld(World):
-    """``emulators``: (sidecar, queue) → what its linkem was told. ``late_ns``: how late a change comes. A change after
-    which a linkem dies, or at which nobody answers, is chosen by ``dies`` and ``deaf``."""
+    """``emulators``: (sidecar, queue) → what its linkem was told. ``rules``: (sidecar, table, words …); ``tables``: those
+    that iptables was ever asked for. ``late_ns``: how late a change comes. A change after which a linkem dies, or at
+    which nobody answers, is chosen by ``dies`` and ``deaf``."""
 
     emulators: dict[Key, dict[str, str]] = field(default_factory=dict)
     rules: set[tuple[str, ...]] = field(default_factory=set)
+    tables: set[str] = field(default_factory=set)
     changes: list[tuple[int, str]] = field(default_factory=list)
     late_ns: int = 0
     dies: bool = False
@@ -48,6 +51,9 @@ class LinkWorld(World):
 
     def _file(self, call: Call) -> Iterator[str]:
         """/proc/net/tcp, or what was put into the sidecar."""
+        if call.command[1] == "/proc/net/ip_tables_names":
+            yield from self.tables
+            return
         if call.command[1].startswith(("/proc", "/sys")):
             yield from self._cat(call)
             return
@@ -58,15 +64,17 @@ class LinkWorld(World):
         yield files[call.command[1]].decode()
 
     def _iptables(self, call: Call) -> Iterator[str]:
-        words = [word for word in call.command if word not in ("-w", "5")]
-        action = next(word for word in words if word in ("-A", "-C", "-D", "-S"))
-        rule = (call.node, *(word for word in words if word != action))
+        words = list(call.command[3:])  # without the lock's
+        table, action = words[1], words[2]
+        assert action in ("-A", "-D", "-S")
+        self.tables |= {table}
+        rule = (call.node, table, *words[3:])
         if action == "-A":
             self.rules.add(rule)
         elif action == "-D":
             self.rules.remove(rule)
-        call.status = int(action == "-C" and rule not in self.rules)
-        yield from ()
+        else:
+            yield from ("-A " + shlex.join(of[2:]) for of in sorted(self.rules) if of[:2] == (call.node, table))
 
     def _linkem(self, call: Call) -> Iterator[str]:
         words = call.command[1:]

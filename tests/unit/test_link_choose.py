@@ -33,7 +33,7 @@ class Scripted:
     forgets: bool = False
     set: dict[Direction, Shape] = field(default_factory=dict)
 
-    def lack(self, endpoint: Endpoint) -> str | None:
+    def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         return self.missing
 
     def refuse(self, shape: Shape) -> str | None:
@@ -64,12 +64,12 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> dict[str, Scripted]:
 
 
 def test_netem_is_first_where_it_can(backends: dict[str, Scripted]) -> None:
-    assert choose.choose(END, BOTH).parts == (("netem", BOTH),)
+    assert choose.choose(END, "down", BOTH).parts == (("netem", BOTH),)
 
 
 def test_without_netem_the_rate_is_tbf_s_and_the_rest_userspace_s(backends: dict[str, Scripted]) -> None:
     backends["netem"].missing = "the kernel has no netem"
-    choice = choose.choose(END, BOTH)
+    choice = choose.choose(END, "down", BOTH)
     assert choice.parts == (("tbf", Shape(rate_bps=10**7)), ("userspace", Shape(delay_us=5_000)))
     assert choice.names == "tbf + userspace"
     assert "not netem: the kernel has no netem" in choice.reason
@@ -77,23 +77,23 @@ def test_without_netem_the_rate_is_tbf_s_and_the_rest_userspace_s(backends: dict
 
 def test_what_netem_refuses_others_do(backends: dict[str, Scripted]) -> None:
     backends["netem"].refused = "correlation"
-    assert choose.choose(END, Shape(rate_bps=10**7)).names == "tbf"
+    assert choose.choose(END, "down", Shape(rate_bps=10**7)).names == "tbf"
 
 
 def test_without_tbf_userspace_does_all(backends: dict[str, Scripted]) -> None:
     backends["netem"].missing = backends["tbf"].missing = "not root"
-    assert choose.choose(END, BOTH).parts == (("userspace", BOTH),)
+    assert choose.choose(END, "down", BOTH).parts == (("userspace", BOTH),)
 
 
 def test_when_none_can_it_is_said_of_each(backends: dict[str, Scripted]) -> None:
     backends["netem"].missing, backends["userspace"].missing = "no netem", "no iptables"
     with pytest.raises(EnvironmentLack, match=r"no backend can do .*not netem: no netem; not userspace: no iptables"):
-        choose.choose(END, BOTH)
+        choose.choose(END, "down", BOTH)
 
 
 def test_a_named_backend_does_all_or_refuses(backends: dict[str, Scripted]) -> None:
     with pytest.raises(UsageError, match="tbf cannot do this exactly: all but a rate"):
-        choose.choose(END, BOTH, "tbf")
+        choose.choose(END, "down", BOTH, "tbf")
 
 
 def test_nothing_is_changed_when_one_direction_cannot_be_done(backends: dict[str, Scripted]) -> None:

@@ -94,6 +94,12 @@ def test_links_are_put_back_as_they_were(world: LinkWorld, lab: Lab, tmp_path: P
     assert links.declared(links.endpoint("server", "net0")) == before
 
 
+def test_what_emulated_hosts_send_is_seen_where_it_arrives(world: LinkWorld, lab: Lab, tmp_path: Path) -> None:
+    record = only_record(lab, tmp_path, at(0.002, "client1/net0", "up: loss 2%"))
+    assert record.verdict is Verdict.VALID, record.reasons
+    assert "0.0200000000" in [loss for _, loss in world.changes]
+
+
 def test_links_that_were_not_shaped_are_not_shaped_afterwards(world: LinkWorld, lab: Lab, tmp_path: Path) -> None:
     only_record(lab, tmp_path, LOSSY[0])
     assert world.changes
