@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from testbed.cli._progress import say
@@ -36,11 +34,9 @@ class RunProgress:
         say(f"{self._title}: a run that was killed had left links changed: they are put back")
 
     def links_measured(self, reports: Sequence[LinkReport]) -> None:
-        """Which backends shape the links; nothing where none is shaped."""
-        for backend, group in groupby(sorted(reports, key=lambda each: each.backend), lambda each: each.backend):
-            verdicts = Counter(each.verdict for each in group)
-            found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-            say(f"{self._title}: links shaped by {backend}: {found}")
+        """One line each: what was declared, what was found, which backend and why, and whether they agree."""
+        for report in reports:
+            say(f"{self._title}: link {report.text()}")
 
     def run_started(self, folder: Path, todo: int) -> None:
         """Says where results go, and how long it will take."""

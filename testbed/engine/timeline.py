@@ -23,7 +23,7 @@ from testbed.engine.lab import Lab
 from testbed.errors import RunError, UsageError
 from testbed.link.base import BACKENDS, Endpoint
 from testbed.link.carrier import Carrier
-from testbed.link.choose import Choice, choose, differences
+from testbed.link.choose import Choice, choose_all, differences
 from testbed.link.lab_links import LabLinks
 from testbed.link.timed import Planned
 from testbed.model.link_report import LinkReport
@@ -100,7 +100,11 @@ class Timeline:
                         stack.callback(planned.cancel)
                         planned.outcome(_OUTCOME_TIMEOUT_S)
                     touched = [direction for direction in DIRECTIONS if shape.toward(direction).touches]
-                    found += self._links.test(link.endpoint, None, touched, declared=shape)
+                    choices = link.choices[shape.text()]
+                    found += (
+                        report.model_copy(update={"why": choices[report.direction].text})
+                        for report in self._links.test(link.endpoint, None, touched, declared=shape)
+                    )
         self.reports = tuple(found)
 
     @contextmanager
@@ -194,7 +198,7 @@ class Timeline:
             return
         if change.link not in self._shaped:
             kept = self._links.remember(endpoint)
-            before = {side: choose(endpoint, side, kept.shape.toward(side), kept.backend) for side in DIRECTIONS}
+            before = choose_all(endpoint, kept.shape, kept.backend)
             self._shaped[change.link] = _ShapedLink(endpoint, kept.shape, {kept.shape.text(): before})
         self._choose(change, self._shaped[change.link])
 
@@ -214,15 +218,18 @@ class Timeline:
         if shape.text() in link.choices:
             return
         where = f"timeline: `{change.text()}`"
-        choices = {side: choose(link.endpoint, side, shape.toward(side), self._lab.link) for side in DIRECTIONS}
+        choices = choose_all(link.endpoint, shape, self._lab.link)
         for side, choice in choices.items():
             missed = self._links.miss_load(link.endpoint, side, choice) if choice.parts else ""
             if missed:
                 raise UsageError(f"{where}: {side}: {missed}; shape the other direction alone, or the link's other end")
         link.choices[shape.text()] = choices
         for side in DIRECTIONS:
-            if {"netem", "tbf"} <= set(link.backends(side)):
-                raise UsageError(f"{where}: {side} would need netem and tbf in turn: name one backend with --link")
+            names = link.backends(side)
+            if len({BACKENDS.get(name).slot for name in names}) < len(names):
+                raise UsageError(
+                    f"{where}: {side} would need {' and '.join(names)} in turn: name one backend with --link"
+                )
 
     def _note(self, changes: Sequence[LinkChange]) -> None:
         """Leave the timeline with the lab while its links may be otherwise than declared."""
@@ -267,12 +274,16 @@ class Armed:
         return {**facts, "applied_s": applied_s, "late_ms": 1e3 * (applied_s - change.at_s), "error": None}
 
 
+def unfinished(lab: Lab) -> tuple[LinkChange, ...]:
+    """The timeline of a run that is under way, or was killed and left links changed; () without one."""
+    links = LabLinks(lab.runtime, lab.placed)
+    note = links.sidecar(next(iter(links.names()))[0]).kept(_NOTE)
+    return _CHANGES.validate_json(note) if note else ()
+
+
 def put_back_unfinished(lab: Lab) -> bool:
     """Put back the links that a killed run left changed; whether there were any."""
-    links = LabLinks(lab.runtime, lab.placed)
-    node = next(iter(links.names()))[0]
-    note = links.sidecar(node).kept(_NOTE)
-    changes = _CHANGES.validate_json(note) if note else ()
+    changes = unfinished(lab)
     if not changes:
         return False
     with Timeline(lab, changes) as timeline:

@@ -64,17 +64,33 @@ class LinkBackend(Protocol):
     """See the module's text. ``down`` is what the endpoint receives, ``up`` what it sends."""
 
     name: str
+    preference: int
+    """``auto`` asks the backends in this order, the lowest first."""
+
+    slot: str
+    """What of a direction it takes for itself: only one of the backends with the same slot can shape a direction."""
+
+    up_on_arrival: bool
+    """Whether it shapes ``up`` at the neighbours, where it arrives; else at the endpoint, before it leaves."""
+
+    def part(self, shape: Shape) -> Shape:
+        """What of the shape ``auto`` may give it: all, unless it does one thing only."""
+        ...
 
     def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         """Why it cannot work there at all, or None. Nothing is changed to find out that shaping would not change."""
         ...
 
-    def refuse(self, shape: Shape) -> str | None:
-        """What of the shape it cannot do exactly, by name, or None."""
+    def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
+        """What of the shape it cannot do exactly there, or what of others' stands in its way, by name; or None.
+
+        For an endpoint at which ``lack`` has found nothing.
+        """
         ...
 
     def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
-        """Shape the direction; an earlier shape of this backend there is replaced without a gap.
+        """Shape the direction; an earlier shape in its slot is replaced, and nothing passes unshaped meanwhile. Where
+        the kernel cannot change it in place, what waits in it is lost.
 
         Raises UsageError for what it refuses or what stands in the way, RuntimeFault when the kernel fails.
         """

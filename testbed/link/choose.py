@@ -1,11 +1,13 @@
 """Which backend does which part of a shape, and why; and putting a whole endpoint under its shape.
 
-``auto`` is netem where the kernel has it and can do the shape; else tbf for the rate and userspace for the rest. A
-named backend does all of it or refuses by name. What the chosen ones leave is never dropped: it is an error.
+``auto`` asks the backends in the order of their preference, and each gets the part that it can do: netem all of it
+where the kernel has it; else tbf the rate and userspace the rest. A named backend does all of it or refuses by name.
+What the chosen ones leave is never dropped: it is an error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from testbed.errors import EnvironmentLack, RunError, RuntimeFault, UsageError
@@ -14,8 +16,6 @@ from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 
 _BURST_TOLERANCE = 0.01
 """The kernel keeps a bucket as the time that it takes to fill, in ticks of 64 ns."""
-
-_RATE_FIELDS = ("rate_bps", "burst_bytes", "limit_pkts")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Choice:
         """The backends, as they are recorded: "tbf + userspace"; "none" for an unshaped direction."""
         return " + ".join(name for name, _ in self.parts) or "none"
 
+    @property
+    def text(self) -> str:
+        """Names and reason."""
+        return f"{self.names}: {self.reason}"
+
 
 def checked_backend(name: str) -> str:
     """The name of a backend, or "auto". Raises UsageError that lists what there is."""
@@ -42,53 +47,59 @@ def choose(endpoint: Endpoint, direction: Direction, shape: Shape, name: str = A
     """Raises UsageError when the named backend refuses, EnvironmentLack when none can work here."""
     if not shape.touches:
         return Choice((), "nothing is shaped")
-    if endpoint.own is not None and name == AUTO:
-        return _named(endpoint, direction, shape, endpoint.own.name)
     if name != AUTO:
         return _named(endpoint, direction, shape, name)
-    reasons: list[str] = []
-    netem = _objection(BACKENDS.get("netem"), endpoint, direction, shape)
-    if netem is None:
-        return Choice((("netem", shape),), "the kernel has netem, and it can do all of it")
-    reasons.append(f"not netem: {netem}")
-    split = _split(shape)
-    tbf = _objection(BACKENDS.get("tbf"), endpoint, direction, split[0]) if split[0].touches else "no rate is declared"
-    rest = split[1] if tbf is None else shape
-    parts: list[tuple[str, Shape]] = [("tbf", split[0])] if tbf is None else []
-    if rest.touches:
-        userspace = _objection(BACKENDS.get("userspace"), endpoint, direction, rest)
-        if userspace is not None:
-            raise EnvironmentLack(
-                f"{endpoint.name}: no backend can do `{rest.text()}` ({'; '.join(reasons)}; "
-                f"not userspace: {userspace})",
-                "a kernel with sch_netem, or with nfnetlink_queue and iptables-legacy in the node's sidecar",
-            )
-        parts.append(("userspace", rest))
-    return Choice(tuple(parts), "; ".join(reasons))
+    rest, parts, reasons = shape, [], []
+    for backend in sorted(backends_of(endpoint).values(), key=lambda backend: backend.preference):
+        part = backend.part(rest)
+        objection = _objection(backend, endpoint, direction, part if part.touches else rest)
+        if objection is None:
+            parts.append((backend.name, part))
+            rest = _without(rest, part)
+        else:
+            reasons.append(f"not {backend.name}: {objection}")
+        if not rest.touches:
+            return Choice(tuple(parts), "; ".join(reasons) or "it can do all of it")
+    raise EnvironmentLack(
+        f"{endpoint.name} {direction}: no backend can do `{rest.text()}` ({'; '.join(reasons)})",
+        "a kernel with sch_netem, or with nfnetlink_queue and iptables-legacy in the node's sidecar",
+    )
+
+
+def choose_all(endpoint: Endpoint, declared: LinkShape, name: str = AUTO) -> dict[Direction, Choice]:
+    """The choice of each direction. Raises as ``choose`` does."""
+    return {direction: choose(endpoint, direction, declared.toward(direction), name) for direction in DIRECTIONS}
 
 
 def apply(endpoint: Endpoint, declared: LinkShape, name: str = AUTO) -> dict[Direction, Choice]:
     """Put both directions under their shapes and read them back. All is chosen before anything is changed.
 
-    Raises RuntimeFault when what is read back is not what was declared.
+    Raises as ``choose`` and ``put`` do.
     """
-    choices: dict[Direction, Choice] = {
-        direction: choose(endpoint, direction, declared.toward(direction), name) for direction in DIRECTIONS
-    }
+    choices = choose_all(endpoint, declared, name)
+    put(endpoint, declared, choices)
+    return choices
+
+
+def put(endpoint: Endpoint, declared: LinkShape, choices: Mapping[Direction, Choice]) -> None:
+    """Put both directions under the shapes that were chosen for, and read them back.
+
+    The new shape is set before an older one of another backend goes: nothing passes unshaped. Raises RuntimeFault when
+    what is read back is not what was declared.
+    """
+    backends = backends_of(endpoint)
     for direction in DIRECTIONS:
-        used = {backend for backend, _ in choices[direction].parts}
-        backends = backends_of(endpoint)
-        for backend in backends.keys() - used:
-            backends[backend].remove(endpoint, direction)
-        for backend, part in choices[direction].parts:
-            backends[backend].apply(endpoint, direction, part)
+        parts = choices[direction].parts
+        for name, part in parts:
+            backends[name].apply(endpoint, direction, part)
+        for name in backends.keys() - {name for name, _ in parts}:
+            backends[name].remove(endpoint, direction)
         found = read_back(endpoint, direction)
         if not same(declared.toward(direction), found):
             raise RuntimeFault(
                 f"{endpoint.name} {direction}: declared `{declared.toward(direction).text()}`, "
                 f"read back `{found.text()}`"
             )
-    return choices
 
 
 def backends_of(endpoint: Endpoint) -> dict[str, LinkBackend]:
@@ -100,10 +111,15 @@ def backends_of(endpoint: Endpoint) -> dict[str, LinkBackend]:
 
 def read_back(endpoint: Endpoint, direction: Direction) -> Shape:
     """What all backends together have set there; an empty Shape if nothing. Raises RuntimeFault for broken ones."""
-    merged: dict[str, object] = {}
-    for _, shape in set_by(endpoint, direction):
-        merged |= {field: value for field, value in shape if value != Shape.model_fields[field].default}
-    return Shape.model_validate(merged)
+    return merged(set_by(endpoint, direction))
+
+
+def merged(parts: Sequence[tuple[str, Shape]]) -> Shape:
+    """The parts of several backends as one shape."""
+    whole: dict[str, object] = {}
+    for _, shape in parts:
+        whole |= {field: value for field, value in shape if value != Shape.model_fields[field].default}
+    return Shape.model_validate(whole)
 
 
 def set_by(endpoint: Endpoint, direction: Direction) -> list[tuple[str, Shape]]:
@@ -152,17 +168,20 @@ def _named(endpoint: Endpoint, direction: Direction, shape: Shape, name: str) ->
     lack = backend.lack(endpoint, direction)
     if lack is not None:
         raise EnvironmentLack(f"{endpoint.name}: {name} cannot work here: {lack}", "--link auto takes what works")
-    refused = backend.refuse(shape)
+    refused = backend.refuse(endpoint, direction, shape)
     if refused is not None:
         raise UsageError(f"{endpoint.name}: {name} cannot do this exactly: {refused}; --link auto takes what can")
     return Choice(((name, shape),), f"asked for {name}")
 
 
 def _objection(backend: LinkBackend, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
-    return backend.refuse(shape) or backend.lack(endpoint, direction)
+    return backend.lack(endpoint, direction) or backend.refuse(endpoint, direction, shape)
 
 
-def _split(shape: Shape) -> tuple[Shape, Shape]:
-    """The rate with its queue, and the rest."""
-    rate = Shape(**{field: getattr(shape, field) for field in _RATE_FIELDS})
-    return rate, shape.model_copy(update=dict.fromkeys(_RATE_FIELDS))
+def _without(shape: Shape, part: Shape) -> Shape:
+    """What is left of it."""
+    nothing = Shape()
+    done = {
+        name: getattr(nothing, name) for name in Shape.model_fields if getattr(part, name) != getattr(nothing, name)
+    }
+    return shape.model_copy(update=done)

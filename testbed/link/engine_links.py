@@ -84,6 +84,9 @@ class EngineLink:
     """The link backend of one emulated host: a file that the engine reads when it starts."""
 
     name = BACKEND
+    preference = 0
+    slot = BACKEND
+    up_on_arrival = False
 
     def __init__(self, host: EmulatedHost) -> None:
         self._host = host
@@ -97,7 +100,11 @@ class EngineLink:
             return str(error)
         return None if done.status == 0 else f"hostprobe: {done.stderr.strip()[:200]}"
 
-    def refuse(self, shape: Shape) -> str | None:
+    def part(self, shape: Shape) -> Shape:
+        """All of it."""
+        return shape
+
+    def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
         """Nothing: it decides as linkem does."""
         return None
 

@@ -6,15 +6,10 @@ so that it is found again, and goes away with the shape.
 
 from __future__ import annotations
 
-from typing import Any
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from testbed.errors import RuntimeFault, UsageError
 from testbed.link.base import Endpoint
-from testbed.link.enter import inside
-from testbed.link.qdisc import INGRESS, INGRESS_HANDLE, Qdiscs
+from testbed.link.enter import inside, netlink
+from testbed.link.qdisc import INGRESS, INGRESS_HANDLE, ROOT, Qdisc, Qdiscs
 from testbed.model.shape import Direction
 
 _FILTER_PREFERENCE = 0x7B01
@@ -43,31 +38,56 @@ def ifb_name(endpoint: Endpoint) -> str:
     return f"tb-{endpoint.interface}"[:15]
 
 
-def redirect(endpoint: Endpoint) -> int:
-    """Make the ifb, but redirect nothing yet; returns its index. Fine if it is there.
-
-    Raises UsageError when there is no such interface, or when somebody else has an ingress qdisc on it.
-    """
+def in_the_way(endpoint: Endpoint, direction: Direction) -> str | None:
+    """What of somebody else's is where our qdisc or our redirection would go, or None. Raises UsageError where
+    there is no such interface."""
     namespace = namespace_of(endpoint)
     index = _known(endpoint, endpoint.interface)
     with Qdiscs(namespace) as qdiscs:
-        present = next((qdisc for qdisc in qdiscs.of(index) if qdisc.parent == INGRESS), None)
-    if present is not None and not inside(namespace, lambda: _our_filters(index)):
-        raise UsageError(
-            f"{endpoint.name}: {endpoint.interface} has an {present.kind} qdisc that testbed did not make: "
-            "remove it, or shape another direction"
+        present = qdiscs.of(index)
+    if direction == "up":
+        return next(
+            (foreign_words(endpoint, root) for root in present if root.parent == ROOT and is_foreign(root)), None
         )
-    return inside(namespace, lambda: _make_ifb(endpoint))
+    ingress = next((qdisc for qdisc in present if qdisc.parent == INGRESS), None)
+    if ingress is None or inside(namespace, lambda: _is_ours(endpoint, index)):
+        return None
+    return (
+        f"{endpoint.interface} has an {ingress.kind} qdisc that testbed did not make: remove it, or shape another "
+        "direction"
+    )
+
+
+def is_foreign(root: Qdisc) -> bool:
+    """Whether somebody else put it there."""
+    return not (root.is_default or root.is_testbeds)
+
+
+def foreign_words(endpoint: Endpoint, root: Qdisc) -> str:
+    """The same in words."""
+    return f"{endpoint.interface} has the qdisc {root.name}, which testbed did not make: remove it first"
+
+
+def redirect(endpoint: Endpoint) -> int:
+    """Make the ifb, but redirect nothing yet; returns its index. Fine if it is there."""
+    return inside(namespace_of(endpoint), lambda: _make_ifb(endpoint))
+
+
+def is_redirecting(endpoint: Endpoint) -> bool:
+    """Whether what arrives is sent through the ifb."""
+    index = _known(endpoint, endpoint.interface)
+    return inside(namespace_of(endpoint), lambda: _FILTER_PREFERENCE in _filters(index))
 
 
 def start_redirecting(endpoint: Endpoint) -> None:
     """Send what arrives through the ifb. Fine if it goes there already."""
+    if is_redirecting(endpoint):
+        return
     namespace = namespace_of(endpoint)
     index = _known(endpoint, endpoint.interface)
-    if inside(namespace, lambda: _our_filters(index)):
-        return
     with Qdiscs(namespace) as qdiscs:
-        qdiscs.put(index, INGRESS, INGRESS_HANDLE, "ingress")
+        if not any(qdisc.parent == INGRESS for qdisc in qdiscs.of(index)):
+            qdiscs.put(index, INGRESS, INGRESS_HANDLE, "ingress")
     ifb = _known(endpoint, ifb_name(endpoint))
     inside(namespace, lambda: _add_filter(index, ifb))
 
@@ -76,10 +96,10 @@ def stop_redirecting(endpoint: Endpoint) -> None:
     """Remove our filter, our ingress qdisc (if nobody else put a filter there) and our ifb."""
     namespace = namespace_of(endpoint)
     index = inside(namespace, lambda: _index(endpoint.interface))
-    if index is not None and inside(namespace, lambda: _our_filters(index)):
+    if index is not None and inside(namespace, lambda: _is_ours(endpoint, index)):
         others = inside(namespace, lambda: _remove_filter(index))
-        if not others:
-            with Qdiscs(namespace) as qdiscs:
+        with Qdiscs(namespace) as qdiscs:
+            if not others and any(qdisc.parent == INGRESS for qdisc in qdiscs.of(index)):
                 qdiscs.delete(index, INGRESS, INGRESS_HANDLE)
     inside(namespace, lambda: _remove_ifb(endpoint))
 
@@ -92,14 +112,16 @@ def _known(endpoint: Endpoint, name: str) -> int:
 
 
 def _index(name: str) -> int | None:
-    with IPRoute() as route:
+    with netlink() as route:
         found = route.link_lookup(ifname=name)
         return int(found[0]) if found else None
 
 
 def _make_ifb(endpoint: Endpoint) -> int:
+    from pyroute2.netlink.exceptions import NetlinkError  # loaded late, as ``netlink`` does
+
     name = ifb_name(endpoint)
-    with IPRoute() as route:
+    with netlink() as route:
         if not route.link_lookup(ifname=name):
             try:
                 route.link("add", ifname=name, kind="ifb")
@@ -111,7 +133,7 @@ def _make_ifb(endpoint: Endpoint) -> int:
 
 
 def _remove_ifb(endpoint: Endpoint) -> None:
-    with IPRoute() as route:
+    with netlink() as route:
         for index in route.link_lookup(ifname=ifb_name(endpoint), kind="ifb"):
             route.link("del", index=index)
 
@@ -119,7 +141,7 @@ def _remove_ifb(endpoint: Endpoint) -> None:
 def _add_filter(index: int, ifb: int) -> None:
     """A u32 filter that takes everything: the oldest classifier, in every kernel that has any."""
     redirect_all = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": ifb}
-    with IPRoute() as route:
+    with netlink() as route:
         route.tc(
             "add-filter",
             "u32",
@@ -133,20 +155,23 @@ def _add_filter(index: int, ifb: int) -> None:
         )
 
 
-def _filters(route: Any, index: int) -> list[int]:
+def _filters(index: int) -> list[int]:
     """Preferences of all filters at the ingress qdisc."""
-    return [message["info"] >> 16 for message in route.get_filters(index=index, parent=INGRESS_HANDLE)]
+    with netlink() as route:
+        return [message["info"] >> 16 for message in route.get_filters(index=index, parent=INGRESS_HANDLE)]
 
 
-def _our_filters(index: int) -> bool:
-    with IPRoute() as route:
-        return _FILTER_PREFERENCE in _filters(route, index)
+def _is_ours(endpoint: Endpoint, index: int) -> bool:
+    """Whether the ingress qdisc is ours: it has our filter, or nobody's any more beside our ifb."""
+    filters = _filters(index)
+    return _FILTER_PREFERENCE in filters or (not filters and _index(ifb_name(endpoint)) is not None)
 
 
 def _remove_filter(index: int) -> bool:
-    """Remove ours; returns whether there are others."""
-    with IPRoute() as route:
-        others = [preference for preference in _filters(route, index) if preference != _FILTER_PREFERENCE]
+    """Remove ours, if it is there; returns whether there are others."""
+    filters = _filters(index)
+    if _FILTER_PREFERENCE in filters:
         info = (_FILTER_PREFERENCE << 16) | 0x0300
-        route.tc("del-filter", index=index, parent=INGRESS_HANDLE, info=info)
-        return bool(others)
+        with netlink() as route:
+            route.tc("del-filter", index=index, parent=INGRESS_HANDLE, info=info)
+    return any(preference != _FILTER_PREFERENCE for preference in filters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from testbed.errors import UsageError
+from testbed.errors import RuntimeFault, TestbedError, UsageError
 from testbed.link import choose
 from testbed.link.base import AUTO, Endpoint
 from testbed.link.carrier import Cable, cable_of
@@ -22,10 +22,15 @@ _WORKERS = 8
 
 
 class DeclaredLink(Value):
-    """What an endpoint was last told to be, and by which choice of backend."""
+    """What an endpoint was last told to be, with which backend, and what came of it.
 
-    shape: LinkShape
-    backend: str
+    ``by`` says of each direction which backends shape it and why, ``missed`` what of the load does not see it.
+    """
+
+    shape: LinkShape = LinkShape()
+    backend: str = AUTO
+    by: dict[Direction, str] = {}
+    missed: tuple[str, ...] = ()
 
 
 class LabLinks:
@@ -60,24 +65,42 @@ class LabLinks:
         return self._sidecars[node]
 
     def shape(self, endpoint: Endpoint, declared: LinkShape, backend: str = AUTO) -> dict[Direction, Choice]:
-        """Put the endpoint under a shape, read it back, and remember it. Raises what ``choose.apply`` raises."""
-        kept = DeclaredLink(shape=declared, backend=backend)
+        """Put the endpoint under a shape, read it back, and remember it. Raises what ``choose.apply`` raises.
+
+        It is remembered first: whatever ends this process, ``reset`` knows where to look. After an error the endpoint
+        is again what it was.
+        """
+        choices = choose.choose_all(endpoint, declared, backend)
         before = self._kept(endpoint)
-        choices = choose.apply(endpoint, declared, backend)
-        if kept != before:
-            self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
+        by = {side: choice.text for side, choice in choices.items() if choice.parts}
+        missed = tuple(self.blind_spots(endpoint, choices))
+        self._keep(endpoint, DeclaredLink(shape=declared, backend=backend, by=by, missed=missed))
+        try:
+            choose.put(endpoint, declared, choices)
+        except BaseException as error:
+            self._undo(endpoint, before, error)
+            raise
         return choices
+
+    def _undo(self, endpoint: Endpoint, before: DeclaredLink, cause: BaseException) -> None:
+        try:
+            choose.apply(endpoint, before.shape, before.backend)
+        except TestbedError as error:
+            raise RuntimeFault(
+                f"{cause}; and what {endpoint.name} was before cannot be put back ({error}): "
+                f"try `testbed link reset {endpoint.node}`"
+            ) from cause
+        self._keep(endpoint, before)
 
     def reset(self, endpoint: Endpoint) -> None:
         """Remove whatever was shaped there."""
         choose.reset(endpoint)
-        kept = DeclaredLink(shape=LinkShape(), backend=AUTO)
-        self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
+        self._keep(endpoint, DeclaredLink())
 
     def remember(self, endpoint: Endpoint) -> DeclaredLink:
         """What it was last told to be; from now on it counts as touched, so that a later process sees what is set."""
         kept = self._kept(endpoint)
-        self.sidecar(endpoint.node).keep(_file(endpoint), kept.model_dump_json())
+        self._keep(endpoint, kept)
         return kept
 
     def put_back(self, endpoint: Endpoint) -> None:
@@ -101,7 +124,7 @@ class LabLinks:
         ]
 
     def miss_load(self, endpoint: Endpoint, direction: Direction, choice: Choice) -> str:
-        """Why nothing of a run's load would see the shape; "" if it does."""
+        """Why a run's load would not see the shape, or not all of it; "" if it does."""
         role = self._node(endpoint.node).node.role
         partners = {"server": ("client", "idle"), "client": ("server",), "idle": ("server",)}.get(role, ())
         loaded = [other.node for other in endpoint.neighbours if self._node(other.node).node.role in partners]
@@ -116,17 +139,41 @@ class LabLinks:
         """The nodes whose packet engine does not see the shape."""
         ends = set()
         for backend, _ in choice.parts:
-            received_elsewhere = direction == "up" and backend == "userspace"
-            ends |= {other.node for other in endpoint.neighbours} if received_elsewhere else {endpoint.node}
+            elsewhere = direction == "up" and choose.backends_of(endpoint)[backend].up_on_arrival
+            ends |= {other.node for other in endpoint.neighbours} if elsewhere else {endpoint.node}
         return sorted(node for node in ends if self._node(node).emulated_prefix)
 
     def declared(self, endpoint: Endpoint) -> LinkShape:
         """What it was last told to be."""
         return self._kept(endpoint).shape
 
+    def refuse_unseen(self, endpoint: Endpoint) -> None:
+        """Raises UsageError when what was declared would not be seen by a run's load."""
+        kept = self._kept(endpoint)
+        for direction, choice in choose.choose_all(endpoint, kept.shape, kept.backend).items():
+            missed = self.miss_load(endpoint, direction, choice) if choice.parts else ""
+            if missed:
+                raise UsageError(
+                    f"link {endpoint.node} {endpoint.network} {direction}: {missed}; shape the other direction alone, "
+                    "or the link's other end"
+                )
+
+    def kept(self) -> Iterator[tuple[str, DeclaredLink]]:
+        """Every endpoint that a shape was ever given to, as "node network", with what it was last told to be."""
+        for node, network in self.names():
+            text = self.sidecar(node).kept(f"{network}.json")
+            if text is not None:
+                yield f"{node} {network}", DeclaredLink.model_validate_json(text)
+
     def _kept(self, endpoint: Endpoint) -> DeclaredLink:
         kept = self.sidecar(endpoint.node).kept(_file(endpoint))
-        return DeclaredLink(shape=LinkShape(), backend=AUTO) if kept is None else DeclaredLink.model_validate_json(kept)
+        return DeclaredLink() if kept is None else DeclaredLink.model_validate_json(kept)
+
+    def _keep(self, endpoint: Endpoint, link: DeclaredLink) -> None:
+        """Nothing is written where it stands already: each writing in a container takes its time."""
+        text = link.model_dump_json()
+        if self.sidecar(endpoint.node).kept(_file(endpoint)) != text:
+            self.sidecar(endpoint.node).keep(_file(endpoint), text)
 
     def test(
         self,
@@ -139,11 +186,14 @@ class LabLinks:
         """Measure against what was declared, with a neighbour at the other end: ``via``, or the server, or else the
         first."""
         other = self._other_end(endpoint, via)
-        declared, beside = declared or self.declared(endpoint), self.declared(other)
-        return [
-            measure_direction(endpoint, other, direction, declared, beside, effort or Effort())
+        kept, beside = self._kept(endpoint), self.declared(other)
+        reports = [
+            measure_direction(endpoint, other, direction, declared or kept.shape, beside, effort or Effort())
             for direction in directions
         ]
+        if declared is not None:
+            return reports
+        return [report.model_copy(update={"why": kept.by.get(report.direction, "")}) for report in reports]
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Every endpoint, as (node, network), in declared order."""

@@ -30,6 +30,7 @@ class Netem(RootQdisc):
     """See the module's text."""
 
     name = _KIND
+    preference = 1
     handles = frozenset(
         handle + seeded + limited
         for handle in _HANDLES.values()
@@ -41,7 +42,7 @@ class Netem(RootQdisc):
         """No way into the namespace, or no netem in the kernel."""
         return super().lack(endpoint, direction) or kernel_lack()
 
-    def refuse(self, shape: Shape) -> str | None:
+    def cannot(self, shape: Shape) -> str | None:
         """What netem does otherwise than declared."""
         if shape.correlation_percent:
             return "correlation (netem takes its draws modulo the jitter, which undoes it)"

@@ -22,8 +22,10 @@ ROOT = 0xFFFFFFFF
 INGRESS = 0xFFFFFFF1
 INGRESS_HANDLE = 0xFFFF0000
 
+_OUR_HANDLES = 0x7B
+
 _NEWQDISC, _DELQDISC, _GETQDISC = 36, 37, 38
-_REQUEST, _ACK, _DUMP, _REPLACE, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
+_REQUEST, _ACK, _DUMP, _REPLACE, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x400
 _ERROR, _DONE = 2, 3
 _SOL_NETLINK, _EXTENDED_ACK = 270, 11
 _KIND, _OPTIONS, _STATS2 = 1, 2, 7
@@ -50,6 +52,11 @@ class Qdisc:
     def name(self) -> str:
         """As tc writes it: "netem 7b01:"."""
         return f"{self.kind} {self.handle >> 16:x}:"
+
+    @property
+    def is_testbeds(self) -> bool:
+        """Whether a backend of ours put it there: all their handles are 7bXX:, each has its own of them."""
+        return self.handle >> 24 == _OUR_HANDLES
 
     @property
     def is_default(self) -> bool:
@@ -84,12 +91,13 @@ class Qdiscs:
         return next((qdisc for qdisc in self.of(index) if qdisc.parent == ROOT), None)
 
     def put(self, index: int, parent: int, handle: int, kind: str, options: bytes = b"") -> None:
-        """Add a discipline, or change the one of that handle and kind in place: what waits in it stays.
+        """Change the discipline of that handle and kind in place, where what waits in it stays; else add one.
 
-        Raises RuntimeFault with the kernel's reason.
+        One that is at that parent is replaced in one step, and what waits in it is lost. Raises RuntimeFault with the
+        kernel's reason.
         """
         same = [qdisc for qdisc in self.of(index) if qdisc.handle == handle and qdisc.kind == kind]
-        flags = 0 if same else _CREATE | _EXCLUSIVE
+        flags = 0 if same else _CREATE | _REPLACE
         body = attribute(_KIND, kind.encode() + b"\0") + (attribute(_OPTIONS, options) if options else b"")
         self._ask(_NEWQDISC, _ACK | flags, index, parent, handle, body, f"{kind} {handle >> 16:x}: cannot be set")
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from testbed.errors import UsageError
+from testbed.errors import RuntimeFault, UsageError
 from testbed.link.base import Endpoint
 from testbed.link.interface import (
+    foreign_words,
+    in_the_way,
     interface_index,
+    is_foreign,
+    is_redirecting,
     namespace_of,
     redirect,
     start_redirecting,
@@ -26,12 +30,19 @@ class RootQdisc(ABC):
     """A link backend (the contract of ``testbed.link.base``) whose qdisc is called as the backend is."""
 
     name: str
+    preference: int
+    slot = "root qdisc"
+    up_on_arrival = False
     handles: frozenset[int]
-    """Those that its qdisc may have."""
+    """Those that its qdisc may have: 7bXX:, no two backends the same."""
+
+    def part(self, shape: Shape) -> Shape:
+        """All of it."""
+        return shape
 
     @abstractmethod
-    def refuse(self, shape: Shape) -> str | None:
-        """See the contract."""
+    def cannot(self, shape: Shape) -> str | None:
+        """What of the shape it cannot do exactly, by name, or None."""
 
     @abstractmethod
     def handle(self, shape: Shape) -> int:
@@ -39,7 +50,7 @@ class RootQdisc(ABC):
 
     @abstractmethod
     def put(self, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
-        """Add the qdisc at that interface's root, or change the one that has the shape's handle."""
+        """Put the qdisc at that interface's root, or change the one that has the shape's handle."""
 
     @abstractmethod
     def decode(self, root: Qdisc, others: list[Qdisc]) -> Shape:
@@ -51,9 +62,13 @@ class RootQdisc(ABC):
             return "the node's network namespace cannot be entered from here (root on the same machine can)"
         return None
 
+    def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
+        """What it cannot do, or a qdisc of somebody else where its own would go."""
+        return self.cannot(shape) or in_the_way(endpoint, direction)
+
     def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
         """Add or change the qdisc; for ``down`` the redirection follows when the qdisc stands."""
-        reason = self.lack(endpoint, direction) or self.refuse(shape)
+        reason = self.lack(endpoint, direction) or self.refuse(endpoint, direction, shape)
         if reason is not None:
             raise UsageError(f"{endpoint.name}: {self.name} cannot do this: {reason}")
         index = redirect(endpoint) if direction == "down" else interface_index(endpoint, direction)
@@ -67,7 +82,7 @@ class RootQdisc(ABC):
         """The redirection, and a qdisc that does nothing where the kernel has one: a change in it loses nothing."""
         if self._found(endpoint, direction) is not None:
             return
-        if self.refuse(Shape()) is None:
+        if self.cannot(Shape()) is None:
             self.apply(endpoint, direction, Shape())
         elif direction == "down":
             redirect(endpoint)
@@ -81,7 +96,7 @@ class RootQdisc(ABC):
 
         def change() -> None:
             root = qdiscs.root(index)
-            if shape.touches or self.refuse(shape) is None:
+            if shape.touches or self.cannot(shape) is None:
                 self._set(endpoint, qdiscs, index, shape)
             elif root is not None and self._is_ours(root):
                 qdiscs.delete(index, ROOT, root.handle)
@@ -89,9 +104,13 @@ class RootQdisc(ABC):
         return TimedCall(at_ns, change, qdiscs.close)
 
     def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
-        """As the kernel reports it."""
+        """As the kernel reports it; for ``down`` the redirection too."""
         found = self._found(endpoint, direction)
-        return None if found is None else self.decode(*found)
+        if found is None:
+            return None
+        if direction == "down" and not is_redirecting(endpoint):
+            raise RuntimeFault(f"{endpoint.name} down: the redirection is gone, so its traffic is not shaped")
+        return self.decode(*found)
 
     def remove(self, endpoint: Endpoint, direction: Direction) -> None:
         """Remove our qdisc, and with ``down`` the ifb, also where it was only held."""
@@ -105,14 +124,8 @@ class RootQdisc(ABC):
 
     def _set(self, endpoint: Endpoint, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
         root = qdiscs.root(index)
-        if root is not None and not root.is_default:
-            if not self._is_ours(root):
-                raise UsageError(
-                    f"{endpoint.name}: {endpoint.interface} has the qdisc {root.name}, which is not this "
-                    "backend's: remove it first (ours with `testbed link reset`)"
-                )
-            if root.handle != self.handle(shape):
-                qdiscs.delete(index, ROOT, root.handle)
+        if root is not None and is_foreign(root):
+            raise UsageError(f"{endpoint.name}: {foreign_words(endpoint, root)}")
         self.put(qdiscs, index, shape)
 
     def _is_held(self, endpoint: Endpoint) -> bool:

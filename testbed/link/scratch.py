@@ -22,23 +22,26 @@ def scratch_namespace() -> Iterator[tuple[str, int]]:
     """
     ready, done = threading.Event(), threading.Event()
     facts: dict[str, int] = {}
+    errors: list[Exception] = []
 
     def hold() -> None:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) == 0:
+        try:
+            if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+                raise OSError(os.strerror(ctypes.get_errno()))
             facts["thread"] = threading.get_native_id()
             facts["loopback"] = socket.if_nametoindex("lo")
-        else:
-            facts["errno"] = ctypes.get_errno()
-        ready.set()
+        except Exception as error:  # noqa: BLE001 (it is raised again, in the caller's thread)
+            errors.append(error)
+        finally:
+            ready.set()
         done.wait()
 
     thread = threading.Thread(target=hold, name="scratch namespace", daemon=True)
     thread.start()
     ready.wait()
     try:
-        if "errno" in facts:
-            reason = os.strerror(facts["errno"])
-            raise EnvironmentLack(f"no network namespace can be made: {reason}", "run testbed as root on Linux")
+        if errors:
+            raise EnvironmentLack(f"no network namespace can be made: {errors[0]}", "run testbed as root on Linux")
         yield f"/proc/{os.getpid()}/task/{facts['thread']}/ns/net", facts["loopback"]
     finally:
         done.set()

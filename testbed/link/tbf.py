@@ -20,6 +20,7 @@ _PARAMETERS, _RATE64, _BURST = 1, 4, 6
 _ETHERNET = 1
 _RATESPEC = struct.Struct("=BBHhHI")
 _REST = struct.Struct("=III")  # limit, buffer, mtu
+_RATE_FIELDS = ("rate_bps", "burst_bytes", "limit_pkts")
 _MAX_RATE32 = 2**32 - 1
 _BURST_S = 0.004
 """The default bucket: what the rate sends in four milliseconds, so that a late timer costs no rate …"""
@@ -35,11 +36,16 @@ class Tbf(RootQdisc):
     """See the module's text."""
 
     name = _KIND
+    preference = 2
     handles = frozenset({_HANDLE})
 
-    def refuse(self, shape: Shape) -> str | None:
+    def part(self, shape: Shape) -> Shape:
+        """The rate with its queue."""
+        return Shape(**{field: getattr(shape, field) for field in _RATE_FIELDS})
+
+    def cannot(self, shape: Shape) -> str | None:
         """Everything but a rate and its queue."""
-        rest = shape.model_copy(update={"rate_bps": None, "burst_bytes": None, "limit_pkts": None})
+        rest = shape.model_copy(update=dict.fromkeys(_RATE_FIELDS))
         if rest.touches:
             return f"{rest.model_copy(update={'seed': None}).text()} (tbf does a rate and its queue only)"
         if shape.rate_bps is None:

@@ -42,6 +42,9 @@ class Userspace:
     """See the module's text."""
 
     name = "userspace"
+    preference = 3
+    slot = "userspace"
+    up_on_arrival = True
 
     def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         """iptables-legacy with the direction's table, or linkem, missing where the direction arrives.
@@ -58,24 +61,34 @@ class Userspace:
                 return f"`{shlex.join(command)}`: {(done.stderr or done.stdout).strip()[:200]}"
         return None
 
-    def refuse(self, shape: Shape) -> str | None:
-        """Nothing: whatever a Shape says, linkem does packet by packet."""
+    def part(self, shape: Shape) -> Shape:
+        """All of it: whatever a Shape says, linkem does packet by packet."""
+        return shape
+
+    def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
+        """``up`` where nobody receives it, and a rate for all receivers together."""
+        arrivals = _arrivals(endpoint, direction)
+        if not arrivals:
+            return "nobody else is on the network, so nothing that it sends can be shaped"
+        if direction == "up" and shape.rate_bps and len(arrivals) > 1:
+            return f"rate up (each of {len(arrivals)} receivers would get all of it; tbf does it at the sender)"
         return None
 
     def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
         """Start a linkem wherever the direction arrives, or change the one that runs; then its rule."""
-        arrivals = _held_arrivals(endpoint, direction, shape)
+        refused = self.refuse(endpoint, direction, shape)
+        if refused is not None:
+            raise UsageError(f"{endpoint.name}: userspace cannot do this: {refused}")
+        arrivals = _arrivals(endpoint, direction)
         _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).shape(shape), arrivals)
 
     def hold(self, endpoint: Endpoint, direction: Direction) -> None:
         """A linkem that lets all through wherever the direction arrives, unless one runs there already."""
-        _in_parallel(
-            lambda arrival: _Queue(endpoint, direction, arrival).hold(), _held_arrivals(endpoint, direction, Shape())
-        )
+        _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).hold(), _arrivals(endpoint, direction))
 
     def plan(self, endpoint: Endpoint, direction: Direction, shape: Shape, at_ns: int) -> Planned:
         """A program that asks the linkem waits beside each."""
-        queues = [_Queue(endpoint, direction, arrival) for arrival in _held_arrivals(endpoint, direction, shape)]
+        queues = [_Queue(endpoint, direction, arrival) for arrival in _arrivals(endpoint, direction)]
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="link") as pool:
             futures = [pool.submit(queue.plan, shape, at_ns) for queue in queues]
         together = Together([future.result() for future in futures if future.exception() is None])
@@ -223,19 +236,6 @@ class _Queue:
 
 def _listing(table: str) -> list[str]:
     return ["iptables-legacy", *_LOCK_FLAGS, "-t", table, "-S", "PREROUTING"]
-
-
-def _held_arrivals(endpoint: Endpoint, direction: Direction, shape: Shape) -> tuple[Endpoint, ...]:
-    """Where the direction can be shaped so. Raises UsageError where it cannot."""
-    arrivals = _arrivals(endpoint, direction)
-    if not arrivals:
-        raise UsageError(f"{endpoint.name}: nobody else is on the network, so nothing that it sends can be shaped")
-    if direction == "up" and shape.rate_bps and len(arrivals) > 1:
-        raise UsageError(
-            f"{endpoint.name}: userspace cannot do this: rate (each of {len(arrivals)} receivers would get all "
-            "of it; tbf does it at the sender)"
-        )
-    return arrivals
 
 
 def _arrivals(endpoint: Endpoint, direction: Direction) -> tuple[Endpoint, ...]:

@@ -6,6 +6,10 @@ from typing import Literal
 
 from testbed.model.shape import Direction, Shape
 from testbed.model.value import Value
+from testbed.units import format_duration_us, format_percent, format_rate_bps
+
+_JITTER_TOLD_US = 100
+"""Less than this is the probes' own, and not worth a word."""
 
 LinkVerdict = Literal["as declared", "off", "cannot tell"]
 
@@ -51,6 +55,23 @@ class Measured(Value):
     rate_high_bps: float | None = None
     offered_bps: float | None
 
+    def text(self) -> str:
+        """What it comes to, in one line."""
+        parts = [f"delay {format_duration_us(round(self.delay_us))}"]
+        if self.jitter_us > _JITTER_TOLD_US:
+            parts.append(f"jitter {format_duration_us(round(self.jitter_us))}")
+        low, high = (format_percent(round(bound, 3)) for bound in (self.lost.low_percent, self.lost.high_percent))
+        parts.append(f"loss {format_percent(round(self.lost.percent, 3))} (99%: {low} to {high})")
+        if self.rate_bps is not None:
+            parts.append(f"rate {format_rate_bps(round(self.rate_bps, -3))}")
+        counts = (
+            ("duplicates", self.duplicated.count),
+            ("corrupted", self.corrupted.count),
+            ("overtaken", self.overtaken),
+        )
+        parts += [f"{count} {name}" for name, count in counts if count]
+        return f"{', '.join(parts)}; {self.probes} probes"
+
 
 class LinkReport(Value):
     """A direction's declaration, what was read back, what was measured, and whether they agree.
@@ -58,6 +79,7 @@ class LinkReport(Value):
     ``via`` is the node at the other end of the probes. ``beside`` is the other shape on the way, that of ``via``.
     ``deviations`` say what is off by how much, or what could not be told; empty when all is as declared.
     What is off is measured twice, for chance has its 1 %: ``first_deviations`` are those of the first time.
+    ``why``: which backends were chosen and why, where that is known.
     """
 
     node: str
@@ -72,3 +94,13 @@ class LinkReport(Value):
     verdict: LinkVerdict
     deviations: tuple[str, ...]
     first_deviations: tuple[str, ...] = ()
+    why: str = ""
+
+    def text(self) -> str:
+        """In one line."""
+        by = self.why or self.backend
+        found = "".join(f"; {deviation}" for deviation in self.deviations)
+        return (
+            f"{self.node} {self.network} {self.direction}: declared {self.declared.text()}, "
+            f"measured {self.measured.text()} [{by}]: {self.verdict}{found}"
+        )

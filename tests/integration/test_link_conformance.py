@@ -56,12 +56,13 @@ def pair(world: Pair, backend: str) -> Iterator[Pair]:
 def seeded(pair: Pair, backend: str, shape: Shape) -> Shape:
     """With the suite's seed where the backend has seeds: the same packets are lost in every run."""
     with_seed = shape.model_copy(update={"seed": SEED})
-    return shape if backends_of(pair.near)[backend].refuse(with_seed) else with_seed
+    return shape if backends_of(pair.near)[backend].refuse(pair.near, "down", with_seed) else with_seed
 
 
 def shaped(pair: Pair, backend: str, declared: LinkShape) -> None:
-    for shape in (declared.down, declared.up):
-        refused = backends_of(pair.near)[backend].refuse(shape) if shape.touches else None
+    for direction in DIRECTIONS:
+        shape = declared.toward(direction)
+        refused = backends_of(pair.near)[backend].refuse(pair.near, direction, shape) if shape.touches else None
         if refused:
             pytest.skip(f"{backend} refuses {refused}")
     apply(pair.near, declared, backend)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from testbed.engine import point as point_life
 from testbed.engine.lab import Lab
+from testbed.engine.measured import HostSample
+from testbed.engine.timeline import Timeline
+from testbed.link.lab_links import LabLinks
 from testbed.runtime.fake import Call, FakeRuntime
 from tests.unit.scripted_world import World
 
@@ -18,8 +25,8 @@ _UNITS = {"us": 1_000, "ms": 1_000_000}
 
 @dataclass
 class LinkWorld(World):
-    """``emulators``: (sidecar, queue) → what its linkem was told. ``rules``: (sidecar, table, words …); ``tables``: those
-    that iptables was ever asked for. ``late_ns``: how late a change comes. A change after which a linkem dies, or at
+    """``emulators``: (sidecar, queue) → what its linkem was told. ``rules``: (sidecar, table, words …); ``tables``:
+    those that iptables was asked for. ``late_ns``: how late a change comes. A change after which a linkem dies, or at
     which nobody answers, is chosen by ``dies`` and ``deaf``."""
 
     emulators: dict[Key, dict[str, str]] = field(default_factory=dict)
@@ -101,6 +108,19 @@ class LinkWorld(World):
         if question == "stop" or (self.dies and "at" in told):
             del self.emulators[key]
         yield json.dumps({"type": "state", "now_ns": now_ns, **state})
+
+
+def quiet_link_world(monkeypatch: pytest.MonkeyPatch) -> LinkWorld:
+    """One in which points take no time: nothing is waited for, and links, which carry no packets here, measure well."""
+    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
+    monkeypatch.setattr(Timeline, "arming_s", 0.0)
+    monkeypatch.setattr(Timeline, "measure", lambda self: None)
+    monkeypatch.setattr(LabLinks, "test", lambda *_: [])
+    still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
+    monkeypatch.setattr(
+        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
+    )
+    return LinkWorld()
 
 
 def _state(told: dict[str, str]) -> dict[str, Any]:

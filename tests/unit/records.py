@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from testbed.model.link_report import LinkReport, Measured, Share
 from testbed.model.manifest import Manifest
 from testbed.model.profiles import PROFILES
 from testbed.model.record import Errors, Quantiles, Record, Verdict
 from testbed.model.scenario import Scenario
 from testbed.model.server import mechanisms
+from testbed.model.shape import Shape
 from testbed.store.reading import Run, read_run
 from testbed.store.writing import append_record, new_run_folder, write_manifest
 from testbed.workload.one_byte import OneByte
@@ -80,3 +82,24 @@ def saved_run(results: Path, *records: Record) -> Run:
     for each in records:
         append_record(folder, each)
     return read_run(folder)
+
+
+def link_report(verdict: str) -> LinkReport:
+    """A report of that verdict, of a link that nobody has."""
+    share = Share(count=0, of=10, low_percent=0, high_percent=1)
+    measured = dict.fromkeys(Measured.model_fields, 0.0) | {
+        "probes": 10,
+        "overtaken": 0,
+        **dict.fromkeys(("lost", "duplicated", "corrupted", "early"), share),
+    }
+    return LinkReport.model_validate(
+        {
+            **dict.fromkeys(("node", "network", "via", "backend"), "x"),
+            "node": "access wan",
+            "direction": "up",
+            **dict.fromkeys(("declared", "read_back", "beside"), Shape()),
+            "measured": measured,
+            "verdict": verdict,
+            "deviations": () if verdict == "as declared" else ("delay 9ms, declared 5ms",),
+        }
+    )

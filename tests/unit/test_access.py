@@ -22,11 +22,9 @@ from testbed.figures.base import FIGURES
 from testbed.figures.concurrent import open_at_a_time
 from testbed.link.engine_links import links_file
 from testbed.model.access import access_text
-from testbed.model.link_report import LinkReport, Measured, Share
 from testbed.model.record import Verdict
 from testbed.model.scenario import Profile, Scenario
-from testbed.model.shape import Shape
-from tests.unit.records import SCENARIO, record, saved_run
+from tests.unit.records import SCENARIO, link_report, record, saved_run
 from tests.unit.scripted_world import World
 
 FAST = Profile(rates_per_s=(1000, 2000), warm_up_s=0, window_s=0.01, client_timeout_s=0.1)
@@ -108,7 +106,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
     )
-    monkeypatch.setattr(watched_links, "measure_access", lambda *_: [report("as declared")])
+    monkeypatch.setattr(watched_links, "measure_access", lambda *_: [link_report("as declared")])
     return World()
 
 
@@ -116,26 +114,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def lab(world: World) -> Iterator[Lab]:
     with world.lab() as lab:
         yield lab
-
-
-def report(verdict: str) -> LinkReport:
-    share = Share(count=0, of=10, low_percent=0, high_percent=1)
-    measured = dict.fromkeys(Measured.model_fields, 0.0) | {
-        "probes": 10,
-        "overtaken": 0,
-        **dict.fromkeys(("lost", "duplicated", "corrupted", "early"), share),
-    }
-    return LinkReport.model_validate(
-        {
-            **dict.fromkeys(("node", "network", "via", "backend"), "x"),
-            "node": "access wan",
-            "direction": "up",
-            **dict.fromkeys(("declared", "read_back", "beside"), Shape()),
-            "measured": measured,
-            "verdict": verdict,
-            "deviations": () if verdict == "as declared" else ("delay 9ms, declared 5ms",),
-        }
-    )
 
 
 def test_clients_are_told_of_their_links_and_stand_ins_are_not(world: World, lab: Lab, tmp_path: Path) -> None:
@@ -165,7 +143,7 @@ def test_clients_that_ran_without_their_links_make_points_invalid(world: World, 
 def test_a_link_that_is_off_makes_the_points_invalid_that_have_it(
     world: World, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watched_links, "measure_access", lambda *_: [report("off")])
+    monkeypatch.setattr(watched_links, "measure_access", lambda *_: [link_report("off")])
     done = run(scenario(idle_stand_ins_s=(0,)), lab, results=tmp_path)
     for each in done.records:
         assert each.verdict is (Verdict.INVALID if each.access else Verdict.VALID)

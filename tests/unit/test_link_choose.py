@@ -32,12 +32,21 @@ class Scripted:
     refused: str | None = None
     forgets: bool = False
     set: dict[Direction, Shape] = field(default_factory=dict)
+    slot: str = "queue"
+    up_on_arrival: bool = False
+
+    @property
+    def preference(self) -> int:
+        return ("netem", "tbf", "userspace").index(self.name)
+
+    def part(self, shape: Shape) -> Shape:
+        return Shape(rate_bps=shape.rate_bps) if self.name == "tbf" else shape
 
     def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
         return self.missing
 
-    def refuse(self, shape: Shape) -> str | None:
-        if self.name == "tbf" and shape.model_copy(update={"rate_bps": None}).touches:
+    def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
+        if self.name == "tbf" and shape != Shape(rate_bps=shape.rate_bps):
             return "all but a rate"
         return self.refused
 
@@ -87,8 +96,32 @@ def test_without_tbf_userspace_does_all(backends: dict[str, Scripted]) -> None:
 
 def test_when_none_can_it_is_said_of_each(backends: dict[str, Scripted]) -> None:
     backends["netem"].missing, backends["userspace"].missing = "no netem", "no iptables"
-    with pytest.raises(EnvironmentLack, match=r"no backend can do .*not netem: no netem; not userspace: no iptables"):
+    with pytest.raises(EnvironmentLack, match=r"do `delay 5ms` .*not netem: no netem; not userspace: no iptables"):
         choose.choose(END, "down", BOTH)
+
+
+def test_the_reason_against_each_that_was_passed_over_is_told(backends: dict[str, Scripted]) -> None:
+    backends["netem"].missing, backends["tbf"].refused = "no netem", "the qdisc pfifo 5: is somebody's"
+    choice = choose.choose(END, "down", BOTH)
+    assert choice.text == "userspace: not netem: no netem; not tbf: the qdisc pfifo 5: is somebody's"
+    backends["userspace"].missing = "no iptables"
+    with pytest.raises(EnvironmentLack, match=r"not netem: .*; not tbf: the qdisc .*; not userspace: no iptables"):
+        choose.choose(END, "down", BOTH)
+
+
+def test_the_new_shape_stands_before_the_old_one_goes(
+    backends: dict[str, Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose.apply(END, LinkShape(down=BOTH), "userspace")
+    beside: list[bool] = []
+
+    def remove(endpoint: Endpoint, direction: Direction) -> None:
+        beside.append("down" in backends["netem"].set)
+        backends["userspace"].set.pop(direction, None)
+
+    monkeypatch.setattr(backends["userspace"], "remove", remove)
+    choose.apply(END, LinkShape(down=BOTH))
+    assert beside[0]
 
 
 def test_a_named_backend_does_all_or_refuses(backends: dict[str, Scripted]) -> None:

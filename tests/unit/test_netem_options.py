@@ -75,7 +75,7 @@ def test_tables_have_the_declared_spread(distribution: Distribution) -> None:
     ],
 )
 def test_what_netem_does_otherwise_is_refused_by_name(shape: Shape, word: str) -> None:
-    assert (Netem().refuse(shape) or "").startswith(word)
+    assert (Netem().cannot(shape) or "").startswith(word)
 
 
 @given(st.binary(max_size=200))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from testbed.engine import point as point_life
 from testbed.engine.lab import Lab
-from testbed.engine.measured import HostSample
 from testbed.engine.run import Silent, run
 from testbed.engine.sweep import Point
 from testbed.engine.timeline import Timeline
@@ -21,7 +18,7 @@ from testbed.model.scenario import Profile, Scenario
 from testbed.model.server import mechanisms
 from testbed.model.shape import LinkShape, Shape
 from testbed.model.timeline import LinkChange, at
-from tests.unit.link_world import LinkWorld
+from tests.unit.link_world import LinkWorld, quiet_link_world
 from tests.unit.records import SCENARIO
 
 FAST = Profile(rates_per_s=(1000,), warm_up_s=0, window_s=0.01, client_timeout_s=0.1)
@@ -36,15 +33,7 @@ def scenario(*timeline: LinkChange) -> Scenario:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> LinkWorld:
-    monkeypatch.setattr(point_life, "_START_MARGIN_S", 0.0)
-    monkeypatch.setattr(Timeline, "arming_s", 0.0)
-    monkeypatch.setattr(Timeline, "measure", lambda self: None)  # there are no packets here …
-    monkeypatch.setattr(LabLinks, "test", lambda *_: [])  # … to measure links with
-    still = dict.fromkeys(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"), 0.0)
-    monkeypatch.setattr(
-        point_life, "sample_host", lambda: HostSample(time.monotonic_ns(), {0: still, 1: still}, 0.0, 0.0, 0)
-    )
-    return LinkWorld()
+    return quiet_link_world(monkeypatch)
 
 
 @pytest.fixture
