@@ -37,7 +37,7 @@ link = click.option(
     default="auto",
     metavar="BACKEND",
     show_default=True,
-    help="What shapes links: netem, userspace, tbf, or auto: for each what can do it.",
+    help="What shapes links, or auto: for each what can do it.",
 )
 fast_path = click.option(
     "--fast-path/--no-fast-path",

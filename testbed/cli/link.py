@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,16 @@ import click
 
 from testbed.cli import _options
 from testbed.engine.lab import Lab
-from testbed.engine.timeline import put_back_unfinished
-from testbed.errors import UsageError
+from testbed.engine.timeline import put_back_unfinished, unfinished
+from testbed.errors import RunError, UsageError
 from testbed.link.base import AUTO, Endpoint
 from testbed.link.capture import Bounds, Capture
-from testbed.link.choose import read_back, set_by
+from testbed.link.choose import merged, set_by
 from testbed.link.lab_links import LabLinks
 from testbed.model.link_report import LinkReport
-from testbed.model.shape import DIRECTIONS, Direction
+from testbed.model.shape import DIRECTIONS, Direction, Shape
 from testbed.model.shape_profiles import PROFILES
 from testbed.model.shape_text import KEYS, parse_link
-from testbed.units import format_duration_us, format_percent, format_rate_bps
 
 _HELP = {
     "delay": "How long each packet travels: 20ms.",
@@ -65,7 +64,12 @@ def command() -> None:
 @click.option("--direction", type=click.Choice(["both", *DIRECTIONS]), default="both", show_default=True)
 @click.option("--profile", metavar="NAME", help=f"A published link, to be changed in part: {', '.join(PROFILES)}.")
 @click.option(
-    "--link", "backend", default=AUTO, metavar="BACKEND", show_default=True, help="auto, netem, userspace, tbf."
+    "--link",
+    "backend",
+    default=AUTO,
+    metavar="BACKEND",
+    show_default=True,
+    help="What shapes it; auto picks.",
 )
 @_shape_options
 @_options.as_json
@@ -117,9 +121,13 @@ def set_link(
 @_options.runtime
 @_options.as_json
 @click.argument("node", required=False)
-def show(lab_name: str, runtime: str, as_json: bool, node: str | None) -> None:
-    """Show what was declared and what is set now, for NODE or for all that were ever shaped."""
-    links = _links(lab_name, runtime)
+def show(lab_name: str, runtime: str, as_json: bool, node: str | None) -> int:
+    """Show what was declared and what is set now, for NODE or for all that were ever shaped.
+
+    Ends with status 1 when a link is broken; the others are shown all the same.
+    """
+    lab = Lab.attach(lab_name, runtime)
+    links = LabLinks(lab.runtime, lab.placed)
     if node is not None:
         links.sidecar(node)
     rows = []
@@ -129,23 +137,41 @@ def show(lab_name: str, runtime: str, as_json: bool, node: str | None) -> None:
         endpoint = links.endpoint(name, network)
         declared = links.declared(endpoint)
         for side in DIRECTIONS:
-            found = read_back(endpoint, side)
-            by = " + ".join(backend for backend, _ in set_by(endpoint, side)) or "none"
-            rows.append((name, network, side, declared.toward(side), found, by))
+            rows.append(_row(endpoint, side, declared.toward(side)))
+            if not as_json:
+                click.echo(_row_text(rows[-1]))
     if as_json:
-        names = ("node", "network", "direction", "declared", "read_back", "backend")
-        _options.print_json(
-            [
-                dict(zip(names, (*row[:3], row[3].model_dump(), row[4].model_dump(), row[5]), strict=True))
-                for row in rows
-            ]
-        )
-        return
-    for name, network, side, declared_side, found, by in rows:
-        note = "" if found.text() == declared_side.text() else f", declared {declared_side.text()}"
-        click.echo(f"{name} {network} {side}: {found.text()} [{by}]{note}")
-    if not rows:
+        _options.print_json([{name: _plain(value) for name, value in row.items()} for row in rows])
+    elif not rows:
         click.echo("no link was shaped")
+    changed = sorted({change.link for change in unfinished(lab)})
+    if changed:
+        what = f"note: a run has changed {', '.join(changed)}; if it was killed, `testbed link reset` puts them back"
+        click.echo(what, err=True)
+    return 1 if any(row["broken"] for row in rows) else 0
+
+
+def _row(endpoint: Endpoint, side: Direction, declared: Shape) -> dict[str, Any]:
+    """One direction: what is set and by what, or why it is ``broken``."""
+    row = {"node": endpoint.node, "network": endpoint.network, "direction": side, "declared": declared}
+    try:
+        parts = set_by(endpoint, side)
+    except RunError as error:
+        return {**row, "read_back": None, "backend": None, "broken": str(error)}
+    by = " + ".join(backend for backend, _ in parts) or "none"
+    return {**row, "read_back": merged(parts), "backend": by, "broken": None}
+
+
+def _row_text(row: Mapping[str, Any]) -> str:
+    name, declared, found = f"{row['node']} {row['network']} {row['direction']}", row["declared"], row["read_back"]
+    if row["broken"]:
+        return f"{name}: broken: {row['broken']}, declared {declared.text()}"
+    note = "" if found.text() == declared.text() else f", declared {declared.text()}"
+    return f"{name}: {found.text()} [{row['backend']}]{note}"
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, Shape) else value
 
 
 @command.command("reset")
@@ -168,7 +194,7 @@ def reset(lab_name: str, runtime: str, network: str | None, nodes: tuple[str, ..
         if (not nodes or name in nodes) and network in (None, of):
             links.reset(links.endpoint(name, of))
             count += 1
-    click.echo(f"{count} links are unshaped" if count != 1 else "1 link is unshaped")
+    click.echo({0: "no link was shaped", 1: "1 link is unshaped"}.get(count, f"{count} links are unshaped"))
 
 
 @command.command("test")
@@ -195,27 +221,40 @@ def test(
 ) -> int:
     """Measure the links of the NODEs, or all that were shaped, each direction, and compare with what was declared.
 
-    A link that is off is measured once more under tcpdump, which keeps its pcap. Ends with status 1 when one is off.
+    A link that is off is measured once more under tcpdump, which keeps its pcap. Ends with status 1 when one is off, or
+    broken; the others are measured all the same.
     """
     links = _links(lab_name, runtime)
     wanted = [(name, network) for name in nodes] or [(name, of) for name, of in links.touched()]
-    reports = []
+    reports: list[LinkReport] = []
+    broken: list[str] = []
     for name, of in wanted:
-        endpoint = links.endpoint(name, of)
-        found = links.test(endpoint, via)
+        try:
+            found = _tested(links, links.endpoint(name, of), via, keep / f"{lab_name}-{name}")
+        except RunError as error:
+            broken.append(f"{name} {of or ''}".rstrip() + f": broken: {error}")
+            click.echo(broken[-1], err=True)
+            continue
         reports += found
-        off = [report.direction for report in found if report.verdict == "off"]
-        if off:
-            kept = _keep(links, endpoint, via, off, keep / f"{lab_name}-{name}-{endpoint.network}-off.pcap")
-            click.echo(f"{name} is off: measured again into {kept}", err=True)
+        if not as_json:
+            for report in found:
+                click.echo(describe(report))
     if as_json:
         _options.print_json([report.model_dump(mode="json") for report in reports])
-    else:
-        for report in reports:
-            click.echo(describe(report))
-        if not reports:
-            click.echo("no link was shaped: name a node to measure it all the same")
-    return 1 if any(report.verdict == "off" for report in reports) else 0
+    elif not wanted:
+        click.echo("no link was shaped: name a node to measure it all the same")
+    return 1 if broken or any(report.verdict == "off" for report in reports) else 0
+
+
+def _tested(links: LabLinks, endpoint: Endpoint, via: str | None, kept_as: Path) -> list[LinkReport]:
+    """The reports of both directions; of what is off a capture is kept under that name and the network's."""
+    reports = links.test(endpoint, via)
+    off = [report.direction for report in reports if report.verdict == "off"]
+    if off:
+        target = kept_as.with_name(f"{kept_as.name}-{endpoint.network}-off.pcap")
+        kept = _keep(links, endpoint, via, off, target)
+        click.echo(f"{endpoint.node} is off: measured again into {kept}", err=True)
+    return reports
 
 
 @command.command("profiles")
@@ -236,20 +275,10 @@ def _keep(links: LabLinks, endpoint: Endpoint, via: str | None, directions: list
 
 def describe(report: LinkReport) -> str:
     """A report in a few lines."""
-    seen = report.measured
-    parts = [f"delay {format_duration_us(round(seen.delay_us))}"]
-    if seen.jitter_us > 100:
-        parts.append(f"jitter {format_duration_us(round(seen.jitter_us))}")
-    low, high = (format_percent(round(bound, 3)) for bound in (seen.lost.low_percent, seen.lost.high_percent))
-    parts.append(f"loss {format_percent(round(seen.lost.percent, 3))} (99%: {low} to {high})")
-    if seen.rate_bps is not None:
-        parts.append(f"rate {format_rate_bps(round(seen.rate_bps, -3))}")
-    counts = (("duplicates", seen.duplicated.count), ("corrupted", seen.corrupted.count), ("overtaken", seen.overtaken))
-    parts += [f"{count} {name}" for name, count in counts if count]
     lines = [
         f"{report.node} {report.network} {report.direction} (with {report.via}, {report.backend}): {report.verdict}",
         f"  declared  {report.declared.text()}",
-        f"  measured  {', '.join(parts)}; {seen.probes} probes",
+        f"  measured  {report.measured.text()}",
         *(f"  {deviation}" for deviation in report.deviations),
         *(f"  (the first time: {deviation})" for deviation in report.first_deviations),
     ]

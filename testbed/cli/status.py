@@ -12,6 +12,7 @@ from rich.table import Table
 from testbed.cli import _options
 from testbed.cli._runtimes import asked
 from testbed.engine.lab import Lab, leftovers
+from testbed.link.sidecar import sidecar_name
 from testbed.model.placed import cpu_numbers
 from testbed.runtime.base import Paths
 
@@ -52,8 +53,19 @@ def lab_data(lab: Lab) -> dict[str, Any]:
             }
             for node in lab.placed.nodes
         ],
+        "links": _links(lab) if any(sidecar_name(node.name) in states for node in lab.placed.nodes) else [],
         "paths": {**dataclasses.asdict(lab.paths), "text": describe_paths(lab.paths)},
     }
+
+
+def _links(lab: Lab) -> list[dict[str, Any]]:
+    """What each link that was ever shaped was last told to be, by what and why, and who does not see it."""
+    from testbed.link.lab_links import LabLinks  # late: most labs have plain links, and it takes a while
+
+    return [
+        {"link": name, "declared": kept.shape.text(), "by": dict(kept.by), "notes": list(kept.missed)}
+        for name, kept in LabLinks(lab.runtime, lab.placed).kept()
+    ]
 
 
 def print_lab(lab: Lab) -> None:
@@ -73,6 +85,11 @@ def print_lab(lab: Lab) -> None:
     console.print(table)
     console.print(f"fast path: {data['paths']['text']}", soft_wrap=True)
     console.print(f"CPUs: nodes are placed by {data['placed_by']}")
+    for link in data["links"]:
+        by = "; ".join(f"{side} {why}" for side, why in link["by"].items()) or "none"
+        click.echo(f"link {link['link']}: {link['declared']} [{by}]")
+        for note in link["notes"]:
+            click.echo(f"note: {link['link']} {note}")
     if not _cpus(lab, "server").isdisjoint(_cpus(lab, "client")):
         console.print("note: server and clients share CPUs, so no point shows the server alone")
 
