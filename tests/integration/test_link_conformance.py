@@ -22,7 +22,7 @@ from testbed.link.train import Train, TrainPlan, run_train
 from testbed.model.interval import clopper_pearson
 from testbed.model.shape import DIRECTIONS, Distribution, GilbertElliott, LinkShape, Shape, jitter_quantile
 from testbed.model.shape_profiles import PROFILES
-from tests.integration.attempts import holds_once
+from tests.integration.attempts import holds
 from tests.integration.link_measuring import BRIEF, NOTHING, believed
 from tests.integration.link_pair import Pair, emulated_pair, pair_of_namespaces
 from tests.integration.link_requirements import need_link_programs
@@ -107,7 +107,7 @@ def test_jitter_has_the_declared_distribution(pair: Pair, backend: str, distribu
         result = ks_2samp(travel_times(pair, plan), declared + np.random.default_rng(1).choice(noise, len(declared)))
         return None if result.pvalue > 0.001 else str(result)
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def test_correlated_jitter_follows_the_one_before_and_keeps_its_distribution(pair: Pair, backend: str) -> None:
@@ -125,7 +125,7 @@ def test_correlated_jitter_follows_the_one_before_and_keeps_its_distribution(pai
         result = kstest(thinned, lambda values: np.clip((values + 8_000) / 16_000, 0, 1))
         return None if abs(found - declared) < 0.06 and result.pvalue > 0.001 else f"{found}, {result}"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 @pytest.mark.parametrize("percent", [0.1, 1, 10])
@@ -189,7 +189,7 @@ def test_no_more_than_the_limit_waits(pair: Pair, backend: str) -> None:
         arrived, longest = len(train.sequence), train.delay_us.max()
         return None if arrived <= 40 and longest < longest_wait_us else f"{arrived} arrived, {longest} us at most"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def test_duplicates_reordering_and_corruption(pair: Pair, backend: str) -> None:
@@ -243,7 +243,7 @@ def test_a_link_that_is_not_as_declared_is_seen_by_how_much(pair: Pair, backend:
         assert report.deviations[0].startswith("read back")
         return None if re.search(said, report.deviations[-1]) else str(report.deviations)
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def travel_times(pair: Pair, plan: TrainPlan) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

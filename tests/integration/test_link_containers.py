@@ -15,6 +15,7 @@ import pytest
 
 from testbed.link.base import Place
 from testbed.link.choose import reset
+from testbed.model.shape import Distribution
 from testbed.runtime.base import Runtime
 from tests.integration import test_link_conformance as conformance
 from tests.integration.link_pair import Pair, pair_of_nodes
@@ -62,9 +63,15 @@ def test_delays_of_an_asymmetric_pair(pair: Pair) -> None:
         conformance.test_delay_of_an_asymmetric_pair(pair, "userspace", down_ms=5, up_ms=20)
 
 
-def test_jitter(pair: Pair) -> None:
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_jitter(pair: Pair, distribution: Distribution) -> None:
     with unless_cpus_are_short(pair):
-        conformance.test_jitter_has_the_declared_distribution(pair, "userspace", "normal")
+        conformance.test_jitter_has_the_declared_distribution(pair, "userspace", distribution)
+
+
+def test_random_loss(pair: Pair) -> None:
+    with unless_cpus_are_short(pair):
+        conformance.test_random_loss(pair, "userspace", 1)
 
 
 def test_bursts_of_losses(pair: Pair) -> None:

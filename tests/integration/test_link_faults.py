@@ -11,7 +11,7 @@ import pytest
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.base import BACKENDS, Endpoint
-from testbed.link.choose import apply, choose, read_back, reset
+from testbed.link.choose import apply, choose, read_back, reset, set_by
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.train import TrainPlan, run_train
 from testbed.model.shape import DIRECTIONS, LinkShape, Shape
@@ -97,6 +97,58 @@ def test_a_qdisc_removed_by_hand_is_seen_by_how_much(pair: Pair) -> None:
     assert report.verdict == "off"
     assert report.deviations[0] == "read back `unshaped`, declared `rate 5mbit`"
     assert "% more" in report.deviations[1]
+
+
+def test_a_redirection_removed_by_hand_is_seen_and_made_anew(pair: Pair) -> None:
+    declared = LinkShape(down=Shape(rate_bps=5_000_000))
+    apply(pair.near, declared, "tbf")
+    before = tc(pair.near, "qdisc", "show")
+    tc(pair.near, "qdisc", "del", "dev", "eth0", "ingress")
+    with pytest.raises(RuntimeFault, match="down: the redirection is gone, so its traffic is not shaped"):
+        read_back(pair.near, "down")
+    with pytest.raises(RuntimeFault, match="the redirection is gone"):
+        measure_direction(pair.near, pair.far, "down", declared, LinkShape(), BRIEF)
+    apply(pair.near, declared, "tbf")
+    assert tc(pair.near, "qdisc", "show") == before
+    tc(pair.near, "filter", "del", "dev", "eth0", "ingress")
+    with pytest.raises(RuntimeFault, match="the redirection is gone"):
+        read_back(pair.near, "down")
+    reset(pair.near)
+    assert "ingress" not in tc(pair.near, "qdisc", "show"), "an empty one beside our ifb is ours"
+    assert "tb-eth0" not in pair.near.place.run(["ip", "link"]).stdout
+
+
+def test_what_stands_in_the_way_of_one_direction_is_seen_before_the_other_is_changed(pair: Pair) -> None:
+    tc(pair.near, "qdisc", "add", "dev", "eth0", "root", "handle", "5:", "pfifo")
+    before = (tc(pair.near, "qdisc", "show"), pair.near.place.run(["ip", "-brief", "link"]).stdout)
+    rate = Shape(rate_bps=10**7)
+    with pytest.raises(UsageError, match="has the qdisc pfifo 5:"):
+        apply(pair.near, LinkShape(down=rate, up=rate), "tbf")
+    assert (tc(pair.near, "qdisc", "show"), pair.near.place.run(["ip", "-brief", "link"]).stdout) == before
+    choice = choose(pair.near, "up", rate)
+    assert choice.names == "userspace"
+    assert "not tbf: eth0 has the qdisc pfifo 5:, which testbed did not make" in choice.reason
+
+
+def test_one_backend_s_shape_takes_the_place_of_another_s(pair: Pair) -> None:
+    rate, delay = Shape(rate_bps=20_000_000), Shape(delay_us=5_000)
+    for shape, backend in ((rate, "tbf"), (delay, "userspace"), (rate, "userspace"), (rate, "tbf")):
+        declared = LinkShape(down=shape, up=shape)
+        apply(pair.near, declared, backend)
+        for direction in DIRECTIONS:
+            assert [name for name, _ in set_by(pair.near, direction)] == [backend]
+            assert read_back(pair.near, direction) == shape
+
+
+def test_looking_leaves_no_table_behind(pair: Pair) -> None:
+    """Those of a table are hooks for every packet, for good."""
+    for direction in DIRECTIONS:
+        assert read_back(pair.near, direction) == Shape()
+    reset(pair.near)
+    assert pair.near.place.run(["cat", "/proc/net/ip_tables_names"]).stdout == ""
+    apply(pair.near, LinkShape(up=Shape(delay_us=1_000)), "userspace")
+    assert pair.near.place.run(["cat", "/proc/net/ip_tables_names"]).stdout == ""
+    assert pair.far.place.run(["cat", "/proc/net/ip_tables_names"]).stdout == "raw\n"
 
 
 @pytest.mark.parametrize("backend", ["tbf", "userspace"])

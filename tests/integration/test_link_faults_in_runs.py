@@ -21,6 +21,7 @@ from testbed.model.scenario import Profile, Scenario
 from testbed.model.server import mechanisms
 from testbed.model.shape import LinkShape, Shape
 from testbed.model.topology import Network, Topology
+from testbed.runtime.base import Runtime
 from testbed.topology.default import default_topology
 from testbed.workload.one_byte import OneByte
 from tests.integration.conftest import available
@@ -60,9 +61,15 @@ class Vandal(Silent):
         self._timer.join()
 
 
-def broken_run(shape: LinkShape, backend: str, results: Path, work: Callable[[Lab], None]) -> Record:
+@pytest.fixture(params=["docker", "netns"])
+def runtime(request: pytest.FixtureRequest) -> Runtime:
     need_link_programs()
-    with Lab(world(shape), name=NAME, runtime=available("netns"), link=backend) as lab:
+    chosen: Runtime = request.getfixturevalue("docker_engine") if request.param == "docker" else available("netns")
+    return chosen
+
+
+def broken_run(runtime: Runtime, shape: LinkShape, backend: str, results: Path, work: Callable[[Lab], None]) -> Record:
+    with Lab(world(shape), name=NAME, runtime=runtime, link=backend) as lab:
         observer = Vandal(lambda: work(lab))
         (record,) = run(SCENARIO, lab, profile="brief", results=results, observer=observer).records
     return record
@@ -79,22 +86,35 @@ def replies(record: Record) -> list[int]:
     return record.intervals.total("replies")[:-1]
 
 
-def test_linkem_killed_in_mid_run_stops_the_traffic_and_the_point_is_invalid(tmp_path: Path) -> None:
+def test_linkem_killed_in_mid_run_stops_the_traffic_and_the_point_is_invalid(runtime: Runtime, tmp_path: Path) -> None:
     delayed = LinkShape(down=Shape(delay_us=2_000))
     kill = "kill -9 $(cat /proc/[0-9]*/stat | grep '(linkem)' | cut -d' ' -f1)"
-    record = broken_run(delayed, "userspace", tmp_path, lambda lab: in_server(lab, "sh", "-c", kill))
+    record = broken_run(runtime, delayed, "userspace", tmp_path, lambda lab: in_server(lab, "sh", "-c", kill))
     assert record.verdict is Verdict.INVALID
     assert any("linkem is not running any more, so its traffic is stopped" in reason for reason in record.reasons)
     assert replies(record)[0] > 0
     assert replies(record)[-1] == 0, "never unshaped in silence"
 
 
-def test_a_qdisc_removed_in_mid_run_makes_the_point_invalid(tmp_path: Path) -> None:
-    rate = LinkShape(up=Shape(rate_bps=100_000_000))
-    remove = ("tc", "qdisc", "del", "dev", "eth0", "root")
-    record = broken_run(rate, "tbf", tmp_path, lambda lab: in_server(lab, *remove))
+@pytest.mark.parametrize(
+    ("direction", "where", "reason"),
+    [
+        ("up", "root", "link server net0 up is now `unshaped`, declared `rate 100mbit`"),
+        (
+            "down",
+            "ingress",
+            "link server net0 down broke: server on net0 down: the redirection is gone, so its traffic is not shaped",
+        ),
+    ],
+)
+def test_a_qdisc_removed_in_mid_run_makes_the_point_invalid(
+    runtime: Runtime, tmp_path: Path, direction: str, where: str, reason: str
+) -> None:
+    rate = LinkShape.model_validate({direction: Shape(rate_bps=100_000_000)})
+    remove = ("tc", "qdisc", "del", "dev", "eth0", where)
+    record = broken_run(runtime, rate, "tbf", tmp_path, lambda lab: in_server(lab, *remove))
     assert record.verdict is Verdict.INVALID
-    assert "link server net0 up is now `unshaped`, declared `rate 100mbit`" in record.reasons
+    assert reason in record.reasons
 
 
 def test_a_link_down_and_up_in_mid_run_keeps_its_shape_and_the_point_is_invalid(tmp_path: Path) -> None:
@@ -111,7 +131,9 @@ def test_a_link_down_and_up_in_mid_run_keeps_its_shape_and_the_point_is_invalid(
             subprocess.run(["nsenter", f"--net={cable.namespace}", "ip", "link", "set", port, state], check=True)
             time.sleep(0.3)
 
-    record = broken_run(LinkShape(up=Shape(rate_bps=100_000_000)), "tbf", tmp_path, flap)
+    need_link_programs()
+    rate = LinkShape(up=Shape(rate_bps=100_000_000))
+    record = broken_run(available("netns"), rate, "tbf", tmp_path, flap)
     assert record.verdict is Verdict.INVALID
     assert any("no timeline says so (+2 changes of carrier)" in reason for reason in record.reasons)
     assert not any("is now" in reason for reason in record.reasons), "the shape has survived"
@@ -127,12 +149,9 @@ def _listing(namespace: str | None) -> str:
 _LISTED = (["tc", "qdisc", "show", "dev", "lo"], ["iptables-legacy", "-t", "mangle", "-S"], ["ip", "-brief", "link"])
 
 
-@pytest.mark.parametrize("runtime", ["docker", "netns"])
 def test_a_lab_killed_while_shaped_leaves_nothing_and_touches_nothing_of_others(
-    runtime: str, request: pytest.FixtureRequest, tmp_path: Path
+    runtime: Runtime, tmp_path: Path
 ) -> None:
-    need_link_programs()
-    chosen = request.getfixturevalue("docker_engine") if runtime == "docker" else available("netns")
     stranger = f"tb-stranger-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", stranger], check=True)
     own = ["ip", "netns", "exec", stranger, "tc", "qdisc", "add", "dev", "lo", "root", "handle", "5:", "pfifo"]
@@ -149,22 +168,22 @@ def test_a_lab_killed_while_shaped_leaves_nothing_and_touches_nothing_of_others(
         "time.sleep(60)\n"
     )
     try:
-        command = [sys.executable, "-c", script, NAME, runtime]
+        command = [sys.executable, "-c", script, NAME, runtime.name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as maker:
             assert maker.stdout is not None
             assert maker.stdout.readline() == "shaped\n"
             maker.kill()
-        assert {made.name for made in chosen.made(NAME)} >= {"server", "server-link"}
+        assert {made.name for made in runtime.made(NAME)} >= {"server", "server-link"}
         done = subprocess.run(
             [sys.executable, "-m", "testbed.cli", "down", "--lab", NAME], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert not chosen.made(NAME)
+        assert not runtime.made(NAME)
         assert _listing(stranger) == before
         assert not _emulators_of(NAME)
         assert not [line for line in _listing(None).splitlines() if "tb-eth" in line]
     finally:
-        chosen.remove(NAME)
+        runtime.remove(NAME)
         subprocess.run(["ip", "netns", "delete", stranger], check=True)
 
 

@@ -105,6 +105,6 @@ def test_a_change_that_cannot_be_made_says_why(pair: Pair) -> None:
     planned = tbf.plan(pair.near, "up", SHAPES["tbf"], time.monotonic_ns() + AHEAD_NS)
     own = ["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "5:", "pfifo"]
     assert pair.near.place.run(own).status == 0
-    with pytest.raises(RuntimeFault, match="has the qdisc pfifo 5:, which is not this backend's"):
+    with pytest.raises(RuntimeFault, match="has the qdisc pfifo 5:, which testbed did not make"):
         planned.outcome(LONG_S)
     planned.cancel()

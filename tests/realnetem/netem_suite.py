@@ -30,7 +30,7 @@ from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Completed, Process
 from testbed.runtime.netns import NetnsRuntime
 from testbed.runtime.netns_state import namespace_path
-from tests.integration.attempts import ATTEMPTS, attempts, holds_once
+from tests.integration.attempts import holds
 
 PROBE = Path(__file__).with_name("datagrams.py").read_text()
 PYTHON = f"{sys.base_prefix}/bin/python3"
@@ -135,7 +135,7 @@ def test_delays_of_an_asymmetric_pair(
         off = [direction for direction in declared if abs(added[direction] - declared[direction]) > 800]
         return f"declared {declared}, added {added}" if off else None
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def least_us(lab: Lab, direction: Direction) -> int:
@@ -157,7 +157,7 @@ def test_as_many_packets_as_declared_are_lost(
         low, high = clopper_pearson(arrivals.lost, count, 0.999)
         return None if low <= percent / 100 <= high else f"{arrivals.lost} of {count} lost, declared {percent} %"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def test_losses_come_in_bursts(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
@@ -172,7 +172,7 @@ def test_losses_come_in_bursts(lab: Lab, backend: LinkBackend, endpoint: Endpoin
         low, high = clopper_pearson(len(bursts), sum(bursts), 0.999)
         return None if low <= 0.25 <= high else f"{len(bursts)} bursts of {mean(bursts):.2f} packets"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def test_some_packets_do_not_travel_but_arrive_at_once(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
@@ -185,7 +185,7 @@ def test_some_packets_do_not_travel_but_arrive_at_once(lab: Lab, backend: LinkBa
         low, high = clopper_pearson(at_once, 200, 0.999)
         return None if low <= 0.5 <= high else f"{at_once} of 200 arrived at once"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def test_a_corrupted_packet_fails_its_check_sum(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
@@ -196,7 +196,7 @@ def test_a_corrupted_packet_fails_its_check_sum(lab: Lab, backend: LinkBackend, 
         low, high = clopper_pearson(lost, 1500, 0.999)
         return None if low <= 0.1 <= high else f"{lost} of 1500 came with a wrong check sum, declared 10 %"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 @pytest.mark.parametrize(("mbit", "count"), [(1, 60), (10, 300), (100, 900)])
@@ -220,10 +220,12 @@ def test_rate_is_what_the_receiver_gets(
         fits = not arrivals.lost and abs(found / mbit - 1) < 0.05
         return None if fits else f"{found:.2f} Mbit/s and {arrivals.lost} lost, declared {mbit}"
 
-    complaints = attempts(complaint)
-    if len(complaints) == ATTEMPTS and not tried:
-        pytest.skip(f"{mbit} Mbit/s cannot be tried now: {complaints[-1]}")
-    assert len(complaints) < ATTEMPTS, complaints
+    try:
+        holds(complaint)
+    except AssertionError as error:
+        if not tried:
+            pytest.skip(f"{mbit} Mbit/s cannot be tried now: {error}")
+        raise
 
 
 def test_a_queue_beyond_its_limit_drops(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
@@ -254,7 +256,7 @@ def test_jitter_has_the_declared_distribution(
         distance = max(abs(bisect(found, value) / count - bisect(expected, value) / steps) for value in expected)
         return None if distance < 1.95 * (1 / count + 1 / steps) ** 0.5 else f"distance {distance:.3f}"
 
-    holds_once(complaint)
+    holds(complaint)
 
 
 def test_duplicates_come_twice(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:

@@ -27,8 +27,8 @@ LEAN = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
 POWER_OFF = "import ctypes; ctypes.CDLL(None).reboot(0x4321FEDC)"
 
 ON_ANOTHER_KERNEL = (
-    "reach_each_other_on_both or capabilities_are or root_is_read_only or sysctls_limits or routes_emulated or "
-    "run_gives_status or signal_right_after or passes_stdin or nothing_is_left"
+    *("reach_each_other_on_both", "capabilities_are", "root_is_read_only", "sysctls_limits", "routes_emulated"),
+    *("run_gives_status", "signal_right_after", "passes_stdin", "nothing_is_left"),
 )
 """What depends most on the kernel: namespaces, capabilities, control groups of version 2, and that nothing is left.
 
@@ -98,7 +98,7 @@ def test_the_netem_backend_where_there_is_netem(request: pytest.FixtureRequest) 
 def test_the_runtime_without_an_engine_on_another_kernel() -> None:
     folder = "tests/integration"
     files = [f"{folder}/test_{name}.py" for name in ("runtime_conformance", "program_conformance", "netns")]
-    command = suite_command(*files, "-k", f"netns and ({ON_ANOTHER_KERNEL})", "-rs")
+    command = suite_command(*files, "-k", f"netns and ({' or '.join(ON_ANOTHER_KERNEL)})", "-rs")
     done = uml.run(command, ROOT, SUITE_TIMEOUT_S, LEAN)
     assert done.status == 0, done.output
-    assert "9 passed" in done.output, done.output
+    assert f"{len(ON_ANOTHER_KERNEL)} passed" in done.output, f"one test by each word: {done.output}"
