@@ -29,6 +29,8 @@ _MIN_RATE_BPS = 8_000
 _MAX_BURST_BYTES = 16 * 2**20
 _MAX_LIMIT_PKTS = 1_000_000
 
+_SHARE_DECIMALS = 6
+
 _Format = Callable[[float], str]
 _RANGES: dict[str, tuple[float, float, _Format]] = {
     "delay_us": (0, _MAX_DELAY_US, format_duration_us),
@@ -56,6 +58,8 @@ def _in_range(field: str, value: Any) -> Any:
         return value
     if not low <= value <= high:
         raise ValueError(f"{text(value)} is out of range: from {text(low)} to {text(high)}")
+    if field.endswith("_percent") and value != round(value, _SHARE_DECIMALS):
+        raise ValueError(f"{value!r}%: at most {_SHARE_DECIMALS} decimals are allowed, no backend keeps more")
     return value
 
 

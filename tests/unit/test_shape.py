@@ -80,6 +80,7 @@ def test_every_profile_shapes_both_directions_and_names_its_source(name: str) ->
         ({"delay": "-1ms"}, "delay", "-1ms is out of range: from 0us to 60s"),
         ({"loss": "101%"}, "loss", "101% is out of range: from 0% to 100%"),
         ({"loss": "-0.5%"}, "loss", "out of range"),
+        ({"loss": "0.1234567%"}, "loss", "0.1234567%: at most 6 decimals are allowed"),
         ({"delay": "10ms", "jitter": "11ms"}, "", "jitter 11ms is larger than delay 10ms"),
         ({"rate": "100mbps"}, "rate", "write 100mbit for bits a second, or 800mbit for bytes"),
         ({"rate": "1bit"}, "rate", "from 8kbit to 100gbit"),
