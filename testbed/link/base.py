@@ -39,9 +39,10 @@ class Endpoint:
 
     ``namespace`` is the path of its network namespace on this machine, None where it cannot be entered from here.
     ``neighbours`` are the other endpoints of its network: what it sends arrives there, and a backend that works on the
-    receiver's side shapes it there. ``emulated_prefix`` holds the addresses of the hosts that its packet engine
-    emulates: they send through this interface too. ``own`` is what alone can shape it, where no backend of the registry
-    can.
+    receiver's side shapes it there. ``visited`` are those of them in whose place anything ever ran: beside the others
+    nothing of ours is set (None: it may be beside all). ``emulated_prefix`` holds the addresses of the hosts that its
+    packet engine emulates: they send through this interface too. ``own`` is what alone can shape it, where no backend
+    of the registry can.
     """
 
     node: str
@@ -51,7 +52,8 @@ class Endpoint:
     place: Place = field(compare=False)
     namespace: str | None = None
     emulated_prefix: str | None = None
-    neighbours: tuple[Endpoint, ...] = field(default=(), compare=False)
+    neighbours: Sequence[Endpoint] = field(default=(), compare=False)
+    visited: Sequence[Endpoint] | None = field(default=None, compare=False)
     own: LinkBackend | None = field(default=None, compare=False)
 
     @property

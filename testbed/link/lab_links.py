@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import overload
 
 from testbed.errors import RuntimeFault, TestbedError, UsageError
 from testbed.link import choose
@@ -33,6 +35,49 @@ class DeclaredLink(Value):
     missed: tuple[str, ...] = ()
 
 
+class _Neighbours(Sequence[Endpoint]):
+    """Endpoints of the nodes that are ``wanted``, each made when it is first asked for: it takes a sidecar.
+
+    Iteration makes all at once, several at a time.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[PlacedNode], Endpoint],
+        nodes: Sequence[PlacedNode],
+        wanted: Callable[[PlacedNode], bool] = lambda node: True,
+    ) -> None:
+        self._make = make
+        self._nodes = tuple(nodes)
+        self._wanted = wanted
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def __len__(self) -> int:
+        return sum(map(self._wanted, self._nodes))
+
+    @overload
+    def __getitem__(self, index: int) -> Endpoint: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Endpoint]: ...
+
+    def __getitem__(self, index: int | slice) -> Endpoint | Sequence[Endpoint]:
+        nodes = [node for node in self._nodes if self._wanted(node)]
+        if isinstance(index, int):
+            return self.one(nodes[index])
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="sidecar") as pool:
+            return tuple(pool.map(self.one, nodes[index]))
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(self[:])
+
+    def one(self, node: PlacedNode) -> Endpoint:
+        """That of one node."""
+        if node.name not in self._endpoints:
+            self._endpoints[node.name] = self._make(node)
+        return self._endpoints[node.name]
+
+
 class LabLinks:
     """See the module's text. It asks the runtime once for each node, so it is made anew for each command."""
 
@@ -43,18 +88,19 @@ class LabLinks:
         self._made = {made.name for made in runtime.made(placed.lab) if made.kind == "node"}
 
     def endpoint(self, node: str, network: str | None = None) -> Endpoint:
-        """The endpoint of a node on a network, with its neighbours. A node on one network only needs no name of it.
+        """The endpoint of a node on a network, with its neighbours, beside which nothing is made before they are asked
+        for. A node on one network only needs no name of it.
 
         Raises UsageError that says what there is.
         """
         name = self._network_of(node, network)
-        members = [other for other in self._placed.nodes if name in other.addresses]
-        for member in members:
-            self.sidecar(member.name)
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="sidecar") as pool:
-            bare = list(pool.map(lambda member: self._bare(member, name), members))
-        own = next(endpoint for endpoint in bare if endpoint.node == node)
-        return Endpoint(**{**vars(own), "neighbours": tuple(other for other in bare if other.node != node)})
+        own = self._bare(self._node(node), name)
+        others = self._others(own)
+        for other in others:
+            self.sidecar(other.name)
+        neighbours = _Neighbours(lambda other: self._bare(other, name), others)
+        visited = _Neighbours(neighbours.one, others, lambda other: self.sidecar(other.name).is_made)
+        return replace(own, neighbours=neighbours, visited=visited)
 
     def sidecar(self, node: str) -> Sidecar:
         """The sidecar of a node. Raises UsageError for a node that the lab does not have."""
@@ -127,7 +173,7 @@ class LabLinks:
         """Why a run's load would not see the shape, or not all of it; "" if it does."""
         role = self._node(endpoint.node).node.role
         partners = {"server": ("client", "idle"), "client": ("server",), "idle": ("server",)}.get(role, ())
-        loaded = [other.node for other in endpoint.neighbours if self._node(other.node).node.role in partners]
+        loaded = [other.name for other in self._others(endpoint) if other.node.role in partners]
         if not loaded:
             return f"no load crosses the link of {endpoint.name}"
         blind = self._blind(endpoint, direction, choice)
@@ -140,7 +186,7 @@ class LabLinks:
         ends = set()
         for backend, _ in choice.parts:
             elsewhere = direction == "up" and choose.backends_of(endpoint)[backend].up_on_arrival
-            ends |= {other.node for other in endpoint.neighbours} if elsewhere else {endpoint.node}
+            ends |= {other.name for other in self._others(endpoint)} if elsewhere else {endpoint.node}
         return sorted(node for node in ends if self._node(node).emulated_prefix)
 
     def declared(self, endpoint: Endpoint) -> LinkShape:
@@ -208,14 +254,20 @@ class LabLinks:
                 yield node, network
 
     def _other_end(self, endpoint: Endpoint, via: str | None) -> Endpoint:
-        names = [neighbour.node for neighbour in endpoint.neighbours]
+        names = [other.name for other in self._others(endpoint)]
         if not names:
             raise UsageError(f"{endpoint.name}: nobody else is on the network to measure with")
         if via is not None and via not in names:
             raise UsageError(f"{via!r} is not on {endpoint.network}: one of {', '.join(names)}")
         servers = [name for name in names if self._placed.node(name).node.role == "server"]
         chosen = via or (servers or names)[0]
-        return endpoint.neighbours[names.index(chosen)]
+        return self._bare(self._node(chosen), endpoint.network)
+
+    def _others(self, endpoint: Endpoint) -> list[PlacedNode]:
+        """The other nodes of its network."""
+        return [
+            node for node in self._placed.nodes if endpoint.network in node.addresses and node.name != endpoint.node
+        ]
 
     def _bare(self, node: PlacedNode, network: str) -> Endpoint:
         sidecar = self.sidecar(node.name)

@@ -47,6 +47,11 @@ class Sidecar:
         self._lock = threading.Lock()
         self._made = made
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is there: nothing of ours is beside a node without."""
+        return self._made
+
     def run(self, command: Sequence[str], timeout_s: float = 30.0) -> Completed:
         """Run a program beside the node to its end."""
         self._ensure()

@@ -51,7 +51,8 @@ class Userspace:
 
         Looking for a table makes its hooks, which stay: so it is the one that shaping needs, and no other.
         """
-        place = (*_arrivals(endpoint, direction), endpoint)[0].place
+        arrivals = _arrivals(endpoint, direction)
+        place = (arrivals[0] if arrivals else endpoint).place
         for command in (_listing(_TABLES[direction]), ["linkem", "--help"]):
             try:
                 done = place.run(command)
@@ -99,17 +100,18 @@ class Userspace:
 
     def read_back(self, endpoint: Endpoint, direction: Direction) -> Shape | None:
         """As the running linkem reports it; the same at every receiver, or it is an error."""
-        arrivals = _arrivals(endpoint, direction)
+        arrivals = _visited(endpoint, direction)
         shapes = _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).read_back(), arrivals)
         if not shapes or all(shape is None for shape in shapes):
             return None
-        if any(shape != shapes[0] for shape in shapes):
+        everywhere = len(shapes) == len(_arrivals(endpoint, direction))
+        if not everywhere or any(shape != shapes[0] for shape in shapes):
             raise RuntimeFault(f"{endpoint.name} {direction}: not all receivers have the same shape")
         return shapes[0]
 
     def remove(self, endpoint: Endpoint, direction: Direction) -> None:
         """Remove our rules, then end linkem: what waits goes on at once."""
-        _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).remove(), _arrivals(endpoint, direction))
+        _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).remove(), _visited(endpoint, direction))
 
 
 class _Queue:
@@ -238,9 +240,15 @@ def _listing(table: str) -> list[str]:
     return ["iptables-legacy", *_LOCK_FLAGS, "-t", table, "-S", "PREROUTING"]
 
 
-def _arrivals(endpoint: Endpoint, direction: Direction) -> tuple[Endpoint, ...]:
+def _arrivals(endpoint: Endpoint, direction: Direction) -> Sequence[Endpoint]:
     """Where packets of the direction arrive."""
     return (endpoint,) if direction == "down" else endpoint.neighbours
+
+
+def _visited(endpoint: Endpoint, direction: Direction) -> Sequence[Endpoint]:
+    """Those of them where something of ours may be."""
+    known = direction == "up" and endpoint.visited is not None
+    return (endpoint.visited or ()) if known else _arrivals(endpoint, direction)
 
 
 def _in_parallel(work: Callable[[Endpoint], T], arrivals: Sequence[Endpoint]) -> list[T]:

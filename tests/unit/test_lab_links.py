@@ -16,7 +16,7 @@ from testbed.link.lab_links import LabLinks
 from testbed.model.link_report import LinkReport
 from testbed.model.record import Verdict
 from testbed.model.scenario import Profile
-from testbed.model.shape import Direction, LinkShape, Shape
+from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 from tests.unit.link_world import LinkWorld, quiet_link_world
 from tests.unit.records import SCENARIO, link_report
 
@@ -45,6 +45,19 @@ def links(lab: Lab) -> LabLinks:
 @pytest.fixture
 def server(links: LabLinks) -> Endpoint:
     return links.endpoint("server", "net0")
+
+
+def test_sidecars_are_made_only_where_they_are_needed(lab: Lab, links: LabLinks, server: Endpoint) -> None:
+    def sidecars() -> set[str]:
+        return {made.name for made in lab.runtime.made(lab.name) if made.name.endswith("-link")}
+
+    assert [choose.read_back(server, side) for side in DIRECTIONS] == [Shape(), Shape()]
+    links.shape(server, DELAYED)
+    links.reset(server)
+    assert sidecars() == {"server-link"}
+    assert len(server.neighbours) == 5
+    links.shape(links.endpoint("client1", "net0"), LinkShape(up=Shape(delay_us=1_000)))
+    assert len(sidecars()) == 6, "up is shaped wherever it arrives"
 
 
 def test_what_one_direction_refuses_changes_nothing_in_the_other(
