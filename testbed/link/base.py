@@ -37,7 +37,8 @@ class Place(Protocol):
 class Endpoint:
     """One interface of one node.
 
-    ``namespace`` is the path of its network namespace on this machine, None where it cannot be entered from here.
+    ``namespace`` is the path of its network namespace on this machine, None where it cannot be entered from here;
+    ``switches`` are those of others in which the far end of its cable may be, beside this process's own.
     ``neighbours`` are the other endpoints of its network: what it sends arrives there, and a backend that works on the
     receiver's side shapes it there. ``visited`` are those of them in whose place anything ever ran: beside the others
     nothing of ours is set (None: it may be beside all). ``emulated_prefix`` holds the addresses of the hosts that its
@@ -51,6 +52,7 @@ class Endpoint:
     address: str
     place: Place = field(compare=False)
     namespace: str | None = None
+    switches: tuple[str, ...] = ()
     emulated_prefix: str | None = None
     neighbours: Sequence[Endpoint] = field(default=(), compare=False)
     visited: Sequence[Endpoint] | None = field(default=None, compare=False)

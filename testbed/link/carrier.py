@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,8 @@ class Cable:
     bridge: int
 
 
-def cable_of(endpoint: Endpoint, switches: Sequence[str]) -> Cable:
-    """Looked for in these namespaces (paths; those that are not there are passed over), then in this process's own.
+def cable_of(endpoint: Endpoint) -> Cable:
+    """Looked for in the endpoint's ``switches`` (those that are not there are passed over), then in this process's own.
 
     Raises EnvironmentLack where the node's namespace cannot be entered, RuntimeFault when there is no such veth.
     """
@@ -48,7 +47,7 @@ def cable_of(endpoint: Endpoint, switches: Sequence[str]) -> Cable:
             "run testbed as root, on the machine of the nodes",
         )
     own, other = inside(endpoint.namespace, lambda: _ends(endpoint.interface))
-    for namespace in (*(path for path in switches if Path(path).exists()), "/proc/thread-self/ns/net"):
+    for namespace in (*(path for path in endpoint.switches if Path(path).exists()), "/proc/thread-self/ns/net"):
         bridge = inside(namespace, lambda: _bridge_of(other, own))
         if bridge is not None:
             return Cable(namespace, other, bridge)

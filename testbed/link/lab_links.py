@@ -156,9 +156,7 @@ class LabLinks:
 
     def cable(self, endpoint: Endpoint) -> Cable:
         """Where it is plugged in. Raises as ``cable_of`` does."""
-        lab = self._placed.lab
-        # The two runtimes name the namespace of a lab's bridges so; an engine's bridges may be in the host's own.
-        return cable_of(endpoint, [f"/run/netns/tb-{lab}.switch", f"/run/netns/tb-{lab}"])
+        return cable_of(endpoint)
 
     def blind_spots(self, endpoint: Endpoint, choices: Mapping[Direction, Choice]) -> list[str]:
         """What the shapes do not reach: the packet engine reads a node's packets before any shape where they arrive,
@@ -273,6 +271,7 @@ class LabLinks:
         sidecar = self.sidecar(node.name)
         address = node.addresses[network]
         interfaces = sidecar.interfaces()
+        lab = self._placed.lab
         if address not in interfaces:
             raise UsageError(f"{node.name} has no interface with its address {address} on {network}")
         return Endpoint(
@@ -282,6 +281,8 @@ class LabLinks:
             address=address,
             place=sidecar,
             namespace=sidecar.namespace(),
+            # The two runtimes name the namespace of a lab's bridges so; an engine's bridges may be in the host's own.
+            switches=(f"/run/netns/tb-{lab}.switch", f"/run/netns/tb-{lab}"),
             emulated_prefix=node.emulated_prefix,
         )
 

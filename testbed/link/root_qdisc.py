@@ -22,6 +22,7 @@ from testbed.link.interface import (
     stop_redirecting,
 )
 from testbed.link.qdisc import ROOT, Qdisc, Qdiscs
+from testbed.link.segments import cut, leave_whole, unreachable
 from testbed.link.timed import Planned, TimedCall
 from testbed.model.shape import Direction, Shape
 
@@ -57,10 +58,10 @@ class RootQdisc(ABC):
         """The shape that the kernel reports. ``others`` are all qdiscs of the interface."""
 
     def lack(self, endpoint: Endpoint, direction: Direction) -> str | None:
-        """No way into the namespace."""
+        """No way into the namespace, or to the other end of its cable."""
         if endpoint.namespace is None:
             return "the node's network namespace cannot be entered from here (root on the same machine can)"
-        return None
+        return unreachable(endpoint, direction)
 
     def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
         """What it cannot do, or a qdisc of somebody else where its own would go."""
@@ -73,6 +74,7 @@ class RootQdisc(ABC):
             raise UsageError(f"{endpoint.name}: {self.name} cannot do this: {reason}")
         index = redirect(endpoint) if direction == "down" else interface_index(endpoint, direction)
         assert index is not None
+        cut(endpoint, direction)
         with Qdiscs(namespace_of(endpoint)) as qdiscs:
             self._set(endpoint, qdiscs, index, shape)
         if direction == "down":
@@ -84,7 +86,9 @@ class RootQdisc(ABC):
             return
         if self.cannot(Shape()) is None:
             self.apply(endpoint, direction, Shape())
-        elif direction == "down":
+            return
+        cut(endpoint, direction)
+        if direction == "down":
             redirect(endpoint)
             start_redirecting(endpoint)
 
@@ -114,19 +118,31 @@ class RootQdisc(ABC):
 
     def remove(self, endpoint: Endpoint, direction: Direction) -> None:
         """Remove our qdisc, and with ``down`` the ifb, also where it was only held."""
+        if endpoint.namespace is None:
+            return
         found = self._found(endpoint, direction)
         if direction == "down":
             if found is not None or self._is_held(endpoint):
                 stop_redirecting(endpoint)
         elif found is not None:
-            with Qdiscs(namespace_of(endpoint)) as qdiscs:
+            with Qdiscs(endpoint.namespace) as qdiscs:
                 qdiscs.delete(found[0].index, ROOT, found[0].handle)
+        if not self._is_shaped_by_another(endpoint, direction):
+            leave_whole(endpoint, direction)
 
     def _set(self, endpoint: Endpoint, qdiscs: Qdiscs, index: int, shape: Shape) -> None:
         root = qdiscs.root(index)
         if root is not None and is_foreign(root):
             raise UsageError(f"{endpoint.name}: {foreign_words(endpoint, root)}")
         self.put(qdiscs, index, shape)
+
+    def _is_shaped_by_another(self, endpoint: Endpoint, direction: Direction) -> bool:
+        index = interface_index(endpoint, direction)
+        if index is None:
+            return False
+        with Qdiscs(namespace_of(endpoint)) as qdiscs:
+            root = qdiscs.root(index)
+        return root is not None and root.is_testbeds
 
     def _is_held(self, endpoint: Endpoint) -> bool:
         """Whether what arrives passes our ifb, and no qdisc of anybody's in it."""

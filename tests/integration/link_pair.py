@@ -171,6 +171,7 @@ def _endpoints(names: tuple[str, str], places: list[NamespacePlace]) -> Pair:
             address=f"10.77.0.{number}",
             place=place,
             namespace=f"/run/netns/{name}",
+            switches=tuple(f"/run/netns/{other}" for other in names),
         )
         for number, (node, name, place) in enumerate(zip(("near", "far"), names, places, strict=True), start=1)
     ]

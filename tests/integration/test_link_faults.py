@@ -6,6 +6,8 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -14,12 +16,13 @@ from testbed.link.base import BACKENDS, Endpoint
 from testbed.link.choose import apply, choose, read_back, reset, set_by
 from testbed.link.probing import Effort, measure_direction
 from testbed.link.train import TrainPlan, run_train
-from testbed.model.shape import DIRECTIONS, LinkShape, Shape
+from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 from tests.integration.link_measuring import BRIEF, believed
 from tests.integration.link_pair import NamespacePlace, Pair, pair_of_namespaces
 from tests.integration.link_requirements import need_link_programs
 
 FEW = TrainPlan(count=40, interval_us=1000, settle_ms=30, linger_s=0.1)
+BULK = Path(__file__).parents[1] / "realnetem" / "bulk.py"
 DELAYED = LinkShape(down=Shape(delay_us=5_000), up=Shape(delay_us=3_000))
 
 
@@ -149,6 +152,34 @@ def test_looking_leaves_no_table_behind(pair: Pair) -> None:
     apply(pair.near, LinkShape(up=Shape(delay_us=1_000)), "userspace")
     assert pair.near.place.run(["cat", "/proc/net/ip_tables_names"]).stdout == ""
     assert pair.far.place.run(["cat", "/proc/net/ip_tables_names"]).stdout == "raw\n"
+
+
+def largest(endpoint: Endpoint) -> tuple[int, int]:
+    """Segments and bytes that may pass its interface as one."""
+    (link,) = json.loads(endpoint.place.run(["ip", "-d", "-json", "link", "show", "eth0"]).stdout)
+    return link["gso_max_segs"], link["gso_max_size"]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_what_tcp_sends_is_shaped_packet_by_packet(pair: Pair, direction: Direction) -> None:
+    """Offload would have 64 KiB pass as one packet: it would be lost, and take of the limit, as one."""
+    source, target = (pair.far, pair.near) if direction == "down" else (pair.near, pair.far)
+    before = [largest(end) for end in (pair.near, pair.far)]
+    apply(pair.near, LinkShape.model_validate({direction: Shape(rate_bps=8_000_000)}), "tbf")
+    receiver = place_of(target).start(["python3", str(BULK), "receive"])
+    assert receiver.lines(10) == ["ready"]
+    sender = place_of(source).start(["python3", str(BULK), target.address])
+    sizes = []
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and sender.process.poll() is None:
+        listed = json.loads(tc(pair.near, "-json", "-s", "qdisc", "show"))
+        sizes += [of["backlog"] / of["qlen"] for of in listed if of["kind"] == "pfifo" and of["qlen"]]
+        time.sleep(0.02)
+    assert sizes, "it was never seen with something waiting"
+    assert median(sizes) < 2 * 1514, "the kernel reads both counts a moment apart; whole ones are of 60 KiB"
+    assert receiver.wait(20) == 0
+    reset(pair.near)
+    assert [largest(end) for end in (pair.near, pair.far)] == before
 
 
 @pytest.mark.parametrize("backend", ["tbf", "userspace"])

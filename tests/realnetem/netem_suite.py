@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 import pytest
 
@@ -33,6 +33,7 @@ from testbed.runtime.netns_state import namespace_path
 from tests.integration.attempts import holds
 
 PROBE = Path(__file__).with_name("datagrams.py").read_text()
+BULK = Path(__file__).with_name("bulk.py").read_text()
 PYTHON = f"{sys.base_prefix}/bin/python3"
 NAME = f"rn{os.getpid()}"
 DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "normal", "pareto")
@@ -88,7 +89,13 @@ def endpoint(lab: Lab, backend: LinkBackend) -> Iterator[Endpoint]:
     """The client's interface, unshaped again afterwards."""
     client = lab.placed.node("client")
     endpoint = Endpoint(
-        "client", "net0", "eth0", client.addresses["net0"], Inside(lab, "client"), str(namespace_path(NAME, client))
+        "client",
+        "net0",
+        "eth0",
+        client.addresses["net0"],
+        Inside(lab, "client"),
+        str(namespace_path(NAME, client)),
+        (f"/run/netns/tb-{NAME}",),
     )
     yield endpoint
     for direction in ("up", "down"):
@@ -257,6 +264,22 @@ def test_jitter_has_the_declared_distribution(
         return None if distance < 1.95 * (1 / count + 1 / steps) ** 0.5 else f"distance {distance:.3f}"
 
     holds(complaint)
+
+
+def test_what_tcp_sends_is_handled_packet_by_packet(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
+    """Offload would have 60 KiB travel, and be lost, as one packet."""
+    backend.apply(endpoint, "up", Shape(delay_us=300_000))
+    address = lab.placed.node("server").addresses["net0"]
+    receiver = lab.start("server", [PYTHON, "-I", "-S", "-c", BULK, "receive"])
+    assert receiver.lines(20) == ["ready"], receiver.stderr()
+    sender = lab.start("client", [PYTHON, "-I", "-S", "-c", BULK, address])
+    sizes: list[float] = []
+    while not sender.lines(0.05):
+        (root,) = (of for of in json.loads(tc(endpoint, "-json", "-s", "qdisc", "show")) if of["kind"] == "netem")
+        sizes += [root["backlog"] / root["qlen"]] if root["qlen"] else []
+    assert sizes, "it was never seen with something on the way"
+    assert median(sizes) < 2 * 1514
+    assert receiver.wait(30) == 0
 
 
 def test_duplicates_come_twice(lab: Lab, backend: LinkBackend, endpoint: Endpoint) -> None:
