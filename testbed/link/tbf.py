@@ -1,7 +1,7 @@
 """tbf: a rate and its queue, by the kernel's token bucket, set from outside the node. It does nothing else.
 
-The queue is a pfifo below it, so that its limit counts packets as declared: those of segmentation offload are cut before
-they come here (``testbed.link.segments``).
+The queue is a pfifo below it, so that its limit counts packets as declared: those of segmentation offload are cut
+before they come here (``testbed.link.segments``).
 """
 
 from __future__ import annotations
