@@ -20,7 +20,7 @@ extern const char *const distribution_names[]; /* in the order of the enumeratio
 /* Shares are 0 … 1. Plain data: it is also what travels to a running emulator that is to change. */
 struct shape {
     uint64_t delay_ns;
-    uint64_t jitter_ns; /* at most delay_ns for uniform */
+    uint64_t jitter_ns; /* at most delay_ns; a draw may be up to four of it, and nothing arrives before it was sent */
     enum distribution distribution;
     double correlation;
     double loss;

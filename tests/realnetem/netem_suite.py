@@ -1,6 +1,10 @@
 """The netem backend on a kernel that has netem: what is declared is read back, and is what datagrams meet.
 
 Not collected by name: ``test_realnetem.py`` runs it, directly where the kernel has netem and else in user-mode-linux.
+Where the kernel has netem, ``test_link_conformance.py`` judges it as every other backend, by its own limits. In
+user-mode-linux that suite says nothing about time: one CPU, on which a probe waits 2 to 30 ms for its turn, where a
+delay may be off by 0.2. So what is measured here allows for that, and says no more than that the numbers are the
+declared ones.
 """
 
 from __future__ import annotations
@@ -36,6 +40,12 @@ PROBE = Path(__file__).with_name("datagrams.py").read_text()
 BULK = Path(__file__).with_name("bulk.py").read_text()
 PYTHON = f"{sys.base_prefix}/bin/python3"
 NAME = f"rn{os.getpid()}"
+SLOW_KERNEL_US = 800
+"""What the least delay of 40 may be off: the best moment of the slow kernel, not its usual one."""
+
+SLOW_KERNEL_RATE = 0.05
+"""What a rate may be off there: a receiver that waits for the CPU at either end of a train of a second at most."""
+
 DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "normal", "pareto")
 
 
@@ -139,7 +149,7 @@ def test_delays_of_an_asymmetric_pair(
         added = {direction: least_us(lab, direction) - unshaped[direction] for direction in declared}
         for direction in declared:
             backend.remove(endpoint, direction)
-        off = [direction for direction in declared if abs(added[direction] - declared[direction]) > 800]
+        off = [direction for direction in declared if abs(added[direction] - declared[direction]) > SLOW_KERNEL_US]
         return f"declared {declared}, added {added}" if off else None
 
     holds(complaint)
@@ -224,7 +234,7 @@ def test_rate_is_what_the_receiver_gets(
             return f"the last packet waited {waited_us} us only"
         tried = True
         found = bits / (arrivals.came_us[-1] - arrivals.came_us[0])
-        fits = not arrivals.lost and abs(found / mbit - 1) < 0.05
+        fits = not arrivals.lost and abs(found / mbit - 1) < SLOW_KERNEL_RATE
         return None if fits else f"{found:.2f} Mbit/s and {arrivals.lost} lost, declared {mbit}"
 
     try:
