@@ -10,12 +10,13 @@ import docker
 from docker.errors import ImageNotFound
 
 from testbed.errors import EnvironmentLack, RuntimeFault
-from testbed.link import firewall, steering, switch
+from testbed.link import firewall, switch
 from testbed.link import routes as link_routes
-from testbed.model.placed import PlacedTopology, cpu_numbers
+from testbed.model.placed import PlacedTopology
 from testbed.runtime.base import Paths
 from testbed.runtime.docker_engine import faults
 from testbed.runtime.docker_images import image_tag
+from testbed.runtime.receiving import Ends, steered
 
 _HELPER_IMAGE = "link"
 """Has iproute2; the servers' own images stay untouched."""
@@ -60,34 +61,23 @@ def route_by_helper(client: docker.DockerClient, lab: str, server: str, routes: 
 
 
 def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapping[str, str]) -> Paths:
-    """Move the host-side ends into the lab's switch, and steer receiving to each node's CPUs.
-
-    Where the kernel refuses steering, the frames still take the switch, and the reason says what is missing.
-    """
+    """Move the host-side ends into the lab's switch, and steer receiving (``steered``)."""
     members: dict[str, list[int]] = {network.name: [] for network in placed.networks}
-    interfaces: dict[str, list[str]] = {}
+    nodes: dict[str, Ends] = {}
     of_servers: list[int] = []
     for node in placed.nodes:
         if node.addresses:
-            ports = switch.ports(_namespace(pids[node.name]), list(node.addresses.values()))
-            interfaces[node.name] = [port.interface for port in ports.values()]
+            namespace = _namespace(pids[node.name])
+            ports = switch.ports(namespace, list(node.addresses.values()))
+            nodes[node.name] = Ends(namespace, [port.interface for port in ports.values()])
             for network, address in node.addresses.items():
                 members[network].append(ports[address].host_index)
             if node.node.role == "server":
                 of_servers += [port.host_index for port in ports.values()]
     names = switch.lay(placed.lab, members, bridges)
-    unplaced = [name for name in interfaces if placed.node(name).cpuset is None]
-    if unplaced:
-        return Paths(True, False, f"not steered: no CPUs of their own for {', '.join(unplaced)}")
-    try:
-        for name, own in interfaces.items():
-            steering.steer(_namespace(pids[name]), own, cpu_numbers(placed.node(name).cpuset or ""))
-        if of_servers and placed.switching_cpus():
-            ends = [names[index] for index in of_servers]
-            steering.steer(switch.switch_path(placed.lab), ends, placed.switching_cpus())
-    except RuntimeFault as fault:
-        return Paths(True, False, str(fault))
-    return Paths(True, True, _without_firewalls(pids))
+    ends = Ends(switch.switch_path(placed.lab), [names[index] for index in of_servers])
+    paths = steered(placed, nodes, ends)
+    return Paths(True, True, _without_firewalls(pids)) if paths.steered else paths
 
 
 def _without_firewalls(pids: Mapping[str, int]) -> str:

@@ -19,8 +19,7 @@ from typing import ClassVar
 
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.routes import set_routes
-from testbed.link.steering import steer
-from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology, cpu_numbers
+from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.runtime import control_groups, netns_groups, netns_holder, netns_state, netns_wiring, node_log
 from testbed.runtime.base import IMAGE_ID_LABEL, RUNTIMES, Completed, Made, Paths, Process
 from testbed.runtime.netns_process import NetnsProcess, exit_status
@@ -28,6 +27,7 @@ from testbed.runtime.netns_programs import build, digest, programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
 from testbed.runtime.node_files import unpack
 from testbed.runtime.node_log import ProgramLog
+from testbed.runtime.receiving import Ends, steered
 from testbed.topology.host import host_routes
 
 _TOOL_TIMEOUT_S = 20.0
@@ -139,23 +139,14 @@ class NetnsRuntime:
             set_routes(str(netns_state.namespace_path(placed.lab, placed.node(server))), routes)
         if not fast:
             return Paths(True, False, "not asked for")
-        try:
-            for node in placed.nodes:
-                if node.cpuset is not None and node.addresses:
-                    interfaces = [f"eth{index}" for index in range(len(node.addresses))]
-                    namespace = str(netns_state.namespace_path(placed.lab, node))
-                    steer(namespace, interfaces, cpu_numbers(node.cpuset))
-            if placed.switching_cpus():
-                towards = [
-                    netns_wiring.port_name(address)
-                    for server in placed.with_role("server")
-                    for address in server.addresses.values()
-                ]
-                steer(str(netns_state.NAMESPACES / switch_name(placed.lab)), towards, placed.switching_cpus())
-        except RuntimeFault as fault:
-            return Paths(True, False, str(fault))
-        unplaced = [node.name for node in placed.nodes if node.cpuset is None]
-        return Paths(True, not unplaced, f"no CPUs of their own: {', '.join(unplaced)}" if unplaced else "")
+        nodes = {}
+        for node in placed.nodes:
+            if node.addresses:
+                interfaces = [f"eth{index}" for index in range(len(node.addresses))]
+                nodes[node.name] = Ends(str(netns_state.namespace_path(placed.lab, node)), interfaces)
+        servers = placed.with_role("server")
+        ports = [netns_wiring.port_name(address) for server in servers for address in server.addresses.values()]
+        return steered(placed, nodes, Ends(str(netns_state.NAMESPACES / switch_name(placed.lab)), ports))
 
     def run(
         self, lab: str, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b""
