@@ -18,7 +18,7 @@ from testbed.engine.kernel import Trial
 from testbed.errors import EnvironmentLack, TestbedError
 from testbed.runtime import docker_engine, docker_images, netns_programs
 from testbed.runtime.base import Runtime
-from testbed.runtime.choose import choose
+from testbed.runtime.choose import choose, preferred
 
 _FAILURES = (TestbedError, OSError, ValueError, LookupError, subprocess.SubprocessError)
 """What a probe may fail with because of the machine. Anything else is a mistake in the probe, and is shown as such."""
@@ -66,12 +66,12 @@ def isolated(name: str, probe: Probe) -> list[Finding]:
 
 
 def _engine() -> tuple[Runtime | None, list[Finding]]:
-    """The runtime that would be used, and findings on Docker and on what stands in for it."""
+    """The runtime that would be used, and findings on the preferred one and on what stands in for it."""
     try:
-        docker = choose("docker")
+        best = choose(preferred()[0])
     except EnvironmentLack as lack:
-        return _without_docker(lack)
-    return docker, isolated("engine", lambda: _facts(docker))
+        return _without_the_best(lack)
+    return best, isolated("engine", lambda: _facts(best))
 
 
 def _facts(runtime: Runtime) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def _facts(runtime: Runtime) -> Iterator[Finding]:
     yield Finding("engine", "ok", text, required=True)
 
 
-def _without_docker(lack: EnvironmentLack) -> tuple[Runtime | None, list[Finding]]:
+def _without_the_best(lack: EnvironmentLack) -> tuple[Runtime | None, list[Finding]]:
     try:
         stand_in = choose("auto")
     except EnvironmentLack:
