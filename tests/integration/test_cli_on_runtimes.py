@@ -47,7 +47,12 @@ def started_up(runtime: Runtime, things: int) -> subprocess.Popen[str]:
     """``testbed up`` in the middle of it: so many things stand. A process group, as a terminal gives it."""
     command = [*TESTBED, "up", "--lab", NAME, "--runtime", runtime.name]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
     )
     deadline = time.monotonic() + 30
     while len(runtime.made(NAME)) < things:
