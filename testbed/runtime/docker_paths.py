@@ -43,6 +43,7 @@ def route_by_helper(client: docker.DockerClient, lab: str, server: str, routes: 
     batch = "\n".join(link_routes.route_commands(routes))
     with faults("routes to the emulated hosts"):
         try:
+            client.images.get(tag)  # else it would be looked for in a registry
             client.containers.run(
                 tag,
                 ["sh", "-c", 'echo "$0" | ip -batch -', batch],

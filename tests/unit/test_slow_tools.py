@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import ImageNotFound
 
-from testbed.errors import RuntimeFault
+from testbed.errors import EnvironmentLack, RuntimeFault
 from testbed.link import firewall
 from testbed.runtime import docker_paths, netns_wiring
 
@@ -35,7 +36,18 @@ def test_an_engine_that_goes_away_while_routes_are_set_is_told(monkeypatch: pyte
     def run(*_: Any, **__: Any) -> None:
         raise ConnectionError("Connection refused")
 
-    client: Any = SimpleNamespace(containers=SimpleNamespace(run=run))
+    images = SimpleNamespace(get=lambda tag: tag)
+    client: Any = SimpleNamespace(images=images, containers=SimpleNamespace(run=run))
     monkeypatch.setattr(docker_paths, "image_tag", lambda name: name)
     with pytest.raises(RuntimeFault, match="routes to the emulated hosts: the container engine does not answer"):
+        docker_paths.route_by_helper(client, "a", "server", {"10.128.0.0/16": "10.64.0.20"})
+
+
+def test_a_missing_image_for_routes_is_looked_for_in_no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(tag: str) -> None:
+        raise ImageNotFound(tag)
+
+    client: Any = SimpleNamespace(images=SimpleNamespace(get=get))
+    monkeypatch.setattr(docker_paths, "image_tag", lambda name: name)
+    with pytest.raises(EnvironmentLack, match="the engine has no image link; to fix it: testbed build"):
         docker_paths.route_by_helper(client, "a", "server", {"10.128.0.0/16": "10.64.0.20"})
