@@ -163,7 +163,7 @@ static int run_sender(struct prober *prober)
     json_line(&json, "summary");
     json_uint(&json, "train", flags->train);
     json_uint(&json, "sent", sent);
-    json_uint(&json, "refused", prober->transmit.drops);
+    json_uint(&json, "refused", prober->transmit.drops + access_no_room(prober->access, LINK_UP));
     json_uint(&json, "began_ns", began);
     json_uint(&json, "ended_ns", ended);
     json_uint(&json, "late_max_ns", latest);
@@ -180,7 +180,7 @@ static int run_receiver(struct prober *prober)
         if (turn(prober, UINT64_MAX) < 0)
             return -1;
     ring_count_drops(&prober->ring);
-    prober->arrivals.dropped = prober->ring.drops;
+    prober->arrivals.dropped = prober->ring.drops + access_no_room(prober->access, LINK_DOWN);
     arrivals_write(&prober->arrivals, STDOUT_FILENO);
     return 0;
 }

@@ -20,6 +20,7 @@ from testbed.model.link_report import LinkReport
 from testbed.model.shape import DIRECTIONS, Direction, Shape
 from testbed.model.shape_profiles import PROFILES
 from testbed.model.shape_text import KEYS, parse_link
+from testbed.units import format_duration_us
 
 _HELP = {
     "delay": "How long each packet travels: 20ms.",
@@ -39,6 +40,9 @@ _HELP = {
 
 _KEPT = Bounds(seconds=120, packets=200_000, snap_bytes=96)
 """What is kept of a link that is off: all headers of one measurement."""
+
+_HELD_BACK_US = 200
+"""Shown when the rate keeps packets behind late ones for longer."""
 
 _network = click.option("--network", metavar="NAME", help="Which interface, for a node on several networks.")
 
@@ -275,9 +279,12 @@ def _keep(links: LabLinks, endpoint: Endpoint, via: str | None, directions: list
 
 def describe(report: LinkReport) -> str:
     """A report in a few lines."""
+    held_back_us = report.measured.delay_foreseen_us - report.declared.delay_us - report.beside.delay_us
+    foreseen = format_duration_us(round(report.measured.delay_foreseen_us))
     lines = [
         f"{report.node} {report.network} {report.direction} (with {report.via}, {report.backend}): {report.verdict}",
         f"  declared  {report.declared.text()}",
+        *([f"  foreseen  delay {foreseen}: the rate keeps packets behind late ones"] * (held_back_us > _HELD_BACK_US)),
         f"  measured  {report.measured.text()}",
         *(f"  {deviation}" for deviation in report.deviations),
         *(f"  (the first time: {deviation})" for deviation in report.first_deviations),

@@ -11,12 +11,13 @@ from testbed.link.base import Endpoint
 from testbed.link.choose import apply
 from testbed.link.engine_links import BACKEND, EmulatedHost, emulated_endpoint
 from testbed.link.lab_links import LabLinks
-from testbed.link.probing import Effort, measure
+from testbed.link.plans import Effort
+from testbed.link.probing import measure
 from testbed.model.access import AccessLink
 from testbed.model.link_report import LinkReport
 from testbed.model.placed import PlacedTopology
 
-_EFFORT = Effort(spaced_s=1.0, flood_s=0.3)
+_EFFORT = Effort(flood_s=0.3)
 _HOST = 7
 """Which host of the prefix is measured: any will do."""
 

@@ -12,7 +12,8 @@ from testbed.link import choose
 from testbed.link.base import AUTO, Endpoint
 from testbed.link.carrier import Cable, cable_of
 from testbed.link.choose import Choice
-from testbed.link.probing import Effort, measure_direction
+from testbed.link.plans import Effort
+from testbed.link.probing import measure_direction
 from testbed.link.sidecar import Sidecar, sidecar_name
 from testbed.model.link_report import LinkReport
 from testbed.model.placed import PlacedNode, PlacedTopology

@@ -20,6 +20,7 @@ WIRE_OVERHEAD = 14 + 20 + 8
 
 _PORT = 7077
 _READY_TIMEOUT_S = 10.0
+_KILLED_TIMEOUT_S = 5.0
 _trains = itertools.count(time.time_ns() % 2**20)
 
 
@@ -46,13 +47,18 @@ class TrainPlan:
 
 @dataclass(frozen=True)
 class Train:
-    """What arrived, in order of arrival. ``dropped`` found the receiving socket full: the probes' fault."""
+    """What arrived, in order of arrival.
+
+    ``sent`` leaves out what the sender's own kernel refused, ``dropped`` found the receiving socket full: both are the
+    probes' fault. ``late_us`` is how late each that arrived was sent.
+    """
 
     plan: TrainPlan
     sent: int
     sequence: NDArray[np.int64]
     delay_us: NDArray[np.float64]
     arrived_us: NDArray[np.float64]
+    late_us: NDArray[np.float64]
     corrupted: int
     dropped: int
     sending_s: float
@@ -65,6 +71,16 @@ class Train:
         return flags
 
     @property
+    def overtaken(self) -> int:
+        """How many arrived after a later one."""
+        return int((self.sequence < np.maximum.accumulate(self.sequence)).sum()) if len(self.sequence) else 0
+
+    @property
+    def crowded(self) -> float:
+        """The share of what arrived that was sent when the next one was due already."""
+        return float((self.late_us > self.plan.interval_us).mean()) if len(self.late_us) else 0.0
+
+    @property
     def offered_bps(self) -> float:
         """What the sender really offered."""
         return self.sent * self.plan.wire_bits / max(self.sending_s, 1e-9)
@@ -74,7 +90,7 @@ def run_train(source: Place, target: Place, address: str, plan: TrainPlan) -> Tr
     """Send a train to ``address``, which is in ``target``. Raises RuntimeFault or ProgramError if linkprobe fails."""
     number = next(_trains)
     shared = ["--address", address, "--port", str(_PORT), "--size", str(plan.payload), "--train", str(number)]
-    receiver = target.start(["linkprobe", "--receive", *shared, "--most", str(2 * plan.count + 16)])
+    receiver = target.start(["linkprobe", "--receive", *shared, "--most", str(_most(plan))])
     try:
         _line(receiver, "ready", _READY_TIMEOUT_S)
         interval = ["--count", str(plan.count), "--interval", f"{plan.interval_us:.3f}us"]
@@ -87,7 +103,13 @@ def run_train(source: Place, target: Place, address: str, plan: TrainPlan) -> Tr
         summary = _line(receiver, "summary", 30.0)
     finally:
         receiver.signal("KILL")
+        receiver.wait(_KILLED_TIMEOUT_S)  # or its pipes stay open
     return _train(plan, json.loads(done.stdout), summary)
+
+
+def _most(plan: TrainPlan) -> int:
+    """Arrivals to be kept: each shape of a path may repeat every probe."""
+    return 4 * plan.count + 16
 
 
 def _line(process: Process, kind: str, timeout_s: float) -> dict[str, Any]:
@@ -103,14 +125,18 @@ def _line(process: Process, kind: str, timeout_s: float) -> dict[str, Any]:
 
 
 def _train(plan: TrainPlan, sent: dict[str, Any], received: dict[str, Any]) -> Train:
+    if received["beyond"]:
+        raise ProgramError(f"linkprobe: {received['beyond']} arrivals of {plan.count} probes are more than can be kept")
+    sequence = np.asarray(received["sequence"], dtype=np.int64)
     sent_ns = np.asarray(received["sent_ns"], dtype=np.float64)
     arrived_ns = np.asarray(received["arrived_ns"], dtype=np.float64)
     return Train(
         plan=plan,
-        sent=int(sent["sent"]),
-        sequence=np.asarray(received["sequence"], dtype=np.int64),
+        sent=int(sent["sent"]) - int(sent["refused"]),
+        sequence=sequence,
         delay_us=(arrived_ns - sent_ns) / 1000,
         arrived_us=arrived_ns / 1000,
+        late_us=(sent_ns + (received["base_ns"] - sent["began_ns"])) / 1000 - sequence * plan.interval_us,
         corrupted=int(received["corrupted"]),
         dropped=int(received["dropped"]),
         sending_s=(sent["ended_ns"] - sent["began_ns"]) / 1e9,

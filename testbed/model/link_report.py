@@ -15,7 +15,7 @@ LinkVerdict = Literal["as declared", "off", "cannot tell"]
 
 
 class Share(Value):
-    """``count`` of ``of``, with the exact 99 % interval of the true share, all in per cent."""
+    """``count`` of ``of``, with the exact 99.9 % interval of the true share, all in per cent."""
 
     count: int
     of: int
@@ -32,19 +32,22 @@ class Measured(Value):
     """One direction as probes saw it.
 
     Delays are one-way, with the probes' own share (``baseline_us``, the median over loopback in the same minute) taken
-    off. ``delay_low_us`` and ``delay_high_us`` hold the true median with 99 % certainty. ``overtaken`` counts probes
+    off; they are those of the ``travelled`` probes, which neither were lost nor passed at once. ``delay_foreseen_us``
+    is where the median of ``delay_us`` was to be: above the declared delay where a rate keeps packets in order behind
+    one that jitter made late. ``crowded_percent`` were sent so late that the next was due. ``overtaken`` counts probes
     that arrived after a later one. ``rate_bps`` is None where no rate was tried; the true rate lies between
     ``rate_low_bps`` and ``rate_high_bps`` however often the receiver had to wait for a CPU.
     """
 
     probes: int
+    travelled: int
     baseline_us: float
     delay_us: float
-    delay_low_us: float
-    delay_high_us: float
     delay_p10_us: float
     delay_p90_us: float
+    delay_foreseen_us: float
     jitter_us: float
+    crowded_percent: float
     lost: Share
     duplicated: Share
     corrupted: Share
@@ -61,7 +64,7 @@ class Measured(Value):
         if self.jitter_us > _JITTER_TOLD_US:
             parts.append(f"jitter {format_duration_us(round(self.jitter_us))}")
         low, high = (format_percent(round(bound, 3)) for bound in (self.lost.low_percent, self.lost.high_percent))
-        parts.append(f"loss {format_percent(round(self.lost.percent, 3))} (99%: {low} to {high})")
+        parts.append(f"loss {format_percent(round(self.lost.percent, 3))} (99.9%: {low} to {high})")
         if self.rate_bps is not None:
             parts.append(f"rate {format_rate_bps(round(self.rate_bps, -3))}")
         counts = (
@@ -78,7 +81,8 @@ class LinkReport(Value):
 
     ``via`` is the node at the other end of the probes. ``beside`` is the other shape on the way, that of ``via``.
     ``deviations`` say what is off by how much, or what could not be told; empty when all is as declared.
-    What is off is measured twice, for chance has its 1 %: ``first_deviations`` are those of the first time.
+    What is not as declared is measured twice, for chance has its share: ``first_deviations`` are those of the first
+    time. It is off when it was off both times.
     ``why``: which backends were chosen and why, where that is known.
     """
 

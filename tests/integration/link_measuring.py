@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from testbed.link.probing import Effort, measure_direction
+from testbed.link.plans import Effort
+from testbed.link.probing import measure_direction
 from testbed.model.link_report import LinkReport
 from testbed.model.shape import Direction, LinkShape
 from tests.integration.attempts import holds

@@ -17,7 +17,8 @@ from scipy.stats import ks_2samp, kstest
 from testbed.link.base import AUTO, BACKENDS
 from testbed.link.choose import apply, backends_of, read_back, reset
 from testbed.link.engine_links import BACKEND as ENGINE
-from testbed.link.probing import Effort, measure_direction
+from testbed.link.plans import Effort
+from testbed.link.probing import measure_direction
 from testbed.link.train import Train, TrainPlan, run_train
 from testbed.model.interval import clopper_pearson
 from testbed.model.shape import DIRECTIONS, Distribution, GilbertElliott, LinkShape, Shape, jitter_quantile

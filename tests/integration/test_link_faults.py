@@ -14,7 +14,8 @@ import pytest
 from testbed.errors import EnvironmentLack, RuntimeFault, UsageError
 from testbed.link.base import BACKENDS, Endpoint
 from testbed.link.choose import apply, choose, read_back, reset, set_by
-from testbed.link.probing import Effort, measure_direction
+from testbed.link.plans import Effort
+from testbed.link.probing import measure_direction
 from testbed.link.train import TrainPlan, run_train
 from testbed.model.shape import DIRECTIONS, Direction, LinkShape, Shape
 from tests.integration.link_measuring import BRIEF, believed

@@ -131,6 +131,11 @@ static void hand_on(struct packet_access *access, const struct held_frame *frame
         access->outlets.down(access->outlets.owner, &whole);
 }
 
+uint64_t access_no_room(const struct packet_access *access, int direction)
+{
+    return access->counters[direction].no_room;
+}
+
 const struct shape *access_shape(const struct packet_access *access, uint32_t host, int direction)
 {
     return &access->settings.plan->kinds[access->kinds[host - access->settings.first_host]].shapes[direction];

@@ -45,6 +45,8 @@ void access_release(struct packet_access *access, uint64_t now_ns);
 /* When the next frame is due; UINT64_MAX when none waits. */
 uint64_t access_next_ns(const struct packet_access *access);
 uint32_t access_held(const struct packet_access *access);
+/* Frames of all hosts for which there was no room: they were dropped, and not by any link. */
+uint64_t access_no_room(const struct packet_access *access, int direction);
 /* The shape of a host's link. */
 const struct shape *access_shape(const struct packet_access *access, uint32_t host, int direction);
 /* Members of an object that is open. */
