@@ -64,3 +64,28 @@ void histogram_write(struct json *json, const char *key, const struct histogram 
     json_array_close(json);
     json_object_close(json);
 }
+
+static uint64_t coarse_low(uint64_t value)
+{
+    if (value < 8)
+        return value;
+    unsigned step = 60u - (unsigned)__builtin_clzll(value); /* of the bucket's width, as a power of two */
+    return value >> step << step;
+}
+
+void histogram_write_coarse(struct json *json, const char *key, const struct histogram *histogram)
+{
+    json_array_open(json, key);
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS;) {
+        uint64_t low = coarse_low(histogram_low(i)), count = 0;
+        for (; i < HISTOGRAM_BUCKETS && coarse_low(histogram_low(i)) == low; i++)
+            count += histogram->buckets[i];
+        if (count == 0)
+            continue;
+        json_array_open(json, NULL);
+        json_uint(json, NULL, low);
+        json_uint(json, NULL, count);
+        json_array_close(json);
+    }
+    json_array_close(json);
+}

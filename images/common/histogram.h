@@ -36,4 +36,8 @@ uint64_t histogram_quantile(const struct histogram *histogram, double quantile);
 /* {"count": n, "max": v, "sum": v, "buckets": [[lowest value, count], …]} with empty buckets left out. */
 void histogram_write(struct json *json, const char *key, const struct histogram *histogram);
 
+/* [[lowest value, count], …], each power of two cut into eight: short enough for one datagram, and differences of two
+ * are a histogram of what came between. */
+void histogram_write_coarse(struct json *json, const char *key, const struct histogram *histogram);
+
 #endif

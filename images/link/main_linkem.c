@@ -184,6 +184,7 @@ static void write_state(const struct emulator *emulator, const char *type, int d
     json_uint(&json, "late_p50_ns", histogram_quantile(&emulator->lateness, 0.5));
     json_uint(&json, "late_p99_ns", histogram_quantile(&emulator->lateness, 0.99));
     json_uint(&json, "late_max_ns", emulator->lateness.max);
+    histogram_write_coarse(&json, "late_counts", &emulator->lateness);
     json_uint(&json, "cpu_us", clock_cpu_ns() / NS_PER_US);
     json_end(&json, descriptor);
 }

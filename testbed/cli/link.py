@@ -16,6 +16,7 @@ from testbed.link.base import AUTO, Endpoint
 from testbed.link.capture import Bounds, Capture
 from testbed.link.choose import merged, set_by
 from testbed.link.lab_links import LabLinks
+from testbed.link.userspace_counters import described
 from testbed.model.link_report import LinkReport
 from testbed.model.shape import DIRECTIONS, Direction, Shape
 from testbed.model.shape_profiles import PROFILES
@@ -126,7 +127,7 @@ def set_link(
 @_options.as_json
 @click.argument("node", required=False)
 def show(lab_name: str, runtime: str, as_json: bool, node: str | None) -> int:
-    """Show what was declared and what is set now, for NODE or for all that were ever shaped.
+    """Show what was declared, what is set now and how late linkem was, for NODE or for all that were ever shaped.
 
     Ends with status 1 when a link is broken; the others are shown all the same.
     """
@@ -161,9 +162,10 @@ def _row(endpoint: Endpoint, side: Direction, declared: Shape) -> dict[str, Any]
     try:
         parts = set_by(endpoint, side)
     except RunError as error:
-        return {**row, "read_back": None, "backend": None, "broken": str(error)}
+        return {**row, "read_back": None, "backend": None, "lateness": [], "broken": str(error)}
     by = " + ".join(backend for backend, _ in parts) or "none"
-    return {**row, "read_back": merged(parts), "backend": by, "broken": None}
+    late = described(endpoint, side) if "userspace" in by else []
+    return {**row, "read_back": merged(parts), "backend": by, "lateness": late, "broken": None}
 
 
 def _row_text(row: Mapping[str, Any]) -> str:
@@ -171,7 +173,7 @@ def _row_text(row: Mapping[str, Any]) -> str:
     if row["broken"]:
         return f"{name}: broken: {row['broken']}, declared {declared.text()}"
     note = "" if found.text() == declared.text() else f", declared {declared.text()}"
-    return f"{name}: {found.text()} [{row['backend']}]{note}"
+    return "\n  ".join((f"{name}: {found.text()} [{row['backend']}]{note}", *row["lateness"]))
 
 
 def _plain(value: Any) -> Any:

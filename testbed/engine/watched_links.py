@@ -14,9 +14,11 @@ from testbed.link.access_probing import measure_access
 from testbed.link.base import Endpoint
 from testbed.link.choose import differences
 from testbed.link.lab_links import LabLinks
+from testbed.link.userspace_counters import UserspaceCounters
 from testbed.model.access import AccessLink
 from testbed.model.link_report import LinkReport, LinkVerdict
 from testbed.model.record import Record, Verdict
+from testbed.model.shape import DIRECTIONS, Direction
 
 _WORDS: dict[LinkVerdict, str] = {"off": "is off", "cannot tell": "could not be told to be as declared"}
 
@@ -37,12 +39,14 @@ class WatchedLinks:
         for endpoint in shaped:
             self._links.refuse_unseen(endpoint)
         self._measured = tuple(report for endpoint in shaped for report in self._links.test(endpoint))
+        self._userspace = UserspaceCounters([(end, side) for end in shaped for side in self._touched_sides(end)])
         self._access = tuple(measure_access(self._links, lab.placed, access)) if access else ()
         self.reports: tuple[LinkReport, ...] = (*self._measured, *timeline.reports, *self._access)
 
     def judged(self, record: Record) -> Record:
         """The record of a point that has just ended, after the timeline has put its links back: invalid, with the
         reasons, when a link was or is off."""
+        record = self._userspace.judged(record)
         measured = (*self._measured, *self._access) if record.access else self._measured
         off = (*_with_verdict(measured, "off"), *self._not_set_now())
         unsure = _with_verdict((*measured, *self.timeline.reports), "cannot tell")
@@ -58,8 +62,11 @@ class WatchedLinks:
         )
 
     def _is_shaped(self, endpoint: Endpoint) -> bool:
+        return bool(self._touched_sides(endpoint))
+
+    def _touched_sides(self, endpoint: Endpoint) -> list[Direction]:
         declared = self._links.declared(endpoint)
-        return declared.down.touches or declared.up.touches
+        return [side for side in DIRECTIONS if declared.toward(side).touches]
 
     def _not_set_now(self) -> list[str]:
         return [

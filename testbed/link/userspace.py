@@ -109,6 +109,16 @@ class Userspace:
             raise RuntimeFault(f"{endpoint.name} {direction}: not all receivers have the same shape")
         return shapes[0]
 
+    def states(self, endpoint: Endpoint, direction: Direction) -> list[dict[str, Any]]:
+        """What each linkem that runs for the direction says of itself (``docs/programs.md``), its receiver's name among
+        it (``receiver``)."""
+
+        def state(arrival: Endpoint) -> dict[str, Any] | None:
+            said = _Queue(endpoint, direction, arrival).state()
+            return said and {**said, "receiver": arrival.node}
+
+        return [found for found in _in_parallel(state, _arrivals(endpoint, direction)) if found is not None]
+
     def remove(self, endpoint: Endpoint, direction: Direction) -> None:
         """Remove our rules, then end linkem: what waits goes on at once."""
         _in_parallel(lambda arrival: _Queue(endpoint, direction, arrival).remove(), _visited(endpoint, direction))
@@ -158,6 +168,9 @@ class _Queue:
         if not rules.keys() >= set(self._sources):
             raise RuntimeFault(f"{self._label}: the iptables rule is gone, so its traffic is not shaped")
         return read_shape(state["shape"], self._seed)
+
+    def state(self) -> dict[str, Any] | None:
+        return self._ask("show")
 
     def remove(self) -> None:
         rules = self._rules()

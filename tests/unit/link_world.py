@@ -26,7 +26,8 @@ _UNITS = {"us": 1_000, "ms": 1_000_000}
 @dataclass
 class LinkWorld(World):
     """``emulators``: (sidecar, queue) → what its linkem was told. ``rules``: (sidecar, table, words …); ``tables``:
-    those that iptables was asked for. ``late_ns``: how late a change comes. A change after which a linkem dies, or at
+    those that iptables was asked for. ``late_ns``: how late a change comes. ``drops``: how many
+    packets the kernel drops before each time a linkem is asked. A change after which a linkem dies, or at
     which nobody answers, is chosen by ``dies`` and ``deaf``."""
 
     emulators: dict[Key, dict[str, str]] = field(default_factory=dict)
@@ -34,6 +35,8 @@ class LinkWorld(World):
     tables: set[str] = field(default_factory=set)
     changes: list[tuple[int, str]] = field(default_factory=list)
     late_ns: int = 0
+    drops: int = 0
+    asked: int = 0
     dies: bool = False
     deaf: bool = False
 
@@ -105,6 +108,9 @@ class LinkWorld(World):
         if "at" in told:
             self.changes.append((now_ns, told["loss"]))
         state = _state(self.emulators[key])
+        self.asked += 1
+        state |= {"pid": 1, "released": 100 * self.asked, "late_counts": [[0, 100 * self.asked]]}
+        state |= {"kernel_dropped_full": self.drops * self.asked, "kernel_dropped_unread": 0, "failed_copies": 0}
         if question == "stop" or (self.dies and "at" in told):
             del self.emulators[key]
         yield json.dumps({"type": "state", "now_ns": now_ns, **state})
