@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -43,7 +44,8 @@ def command(
 ) -> None:
     """Capture the packets of NODE into a pcap, bounded, and say what is in it.
 
-    tcpdump runs beside the node, not in it; Ctrl-C ends the capture.
+    tcpdump runs beside the node, not in it; Ctrl-C ends the capture. What the packet engine of a client sends passes
+    no capture of the client: capture the server.
     """
     lab = Lab.attach(lab_name, runtime)
     endpoint = LabLinks(lab.runtime, lab.placed).endpoint(node, network)
@@ -51,17 +53,21 @@ def command(
     if not target.parent.is_dir():
         raise UsageError(f"--out {target}: there is no folder {target.parent}")
     capture = Capture(endpoint, Bounds(seconds, packets, snap))
-    with capture:
+    with capture, suppress(KeyboardInterrupt):
         capture.wait()
     captured = capture.fetch()
     target.write_bytes(captured.pcap)
     summary = summarise(captured.pcap)
+    blind = lab.placed.node(node).emulated_prefix is not None
     if as_json:
-        _options.print_json({"file": str(target), "dropped": captured.dropped, **as_data(summary)})
+        facts = {"file": str(target), "dropped": captured.dropped, "without_engine_sends": blind}
+        _options.print_json({**facts, **as_data(summary)})
         return
     click.echo(f"{target}: {describe(summary)}")
     if captured.dropped:
         click.echo(f"  {captured.dropped} more were dropped by the capture")
+    if blind:
+        click.echo("  what the packet engine's hosts on the node send is not in it: it passes the kernel's captures by")
     for conversation, count in summary.conversations.most_common(_SHOWN):
         click.echo(f"  {conversation}: {count}")
 

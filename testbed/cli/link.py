@@ -227,8 +227,8 @@ def test(
 ) -> int:
     """Measure the links of the NODEs, or all that were shaped, each direction, and compare with what was declared.
 
-    A link that is off is measured once more under tcpdump, which keeps its pcap. Ends with status 1 when one is off, or
-    broken; the others are measured all the same.
+    What is not as declared is measured once more, under tcpdump; of a link that is off both times the pcap is kept.
+    Ends with status 1 when one is off, or broken; the others are measured all the same.
     """
     links = _links(lab_name, runtime)
     wanted = [(name, network) for name in nodes] or [(name, of) for name, of in links.touched()]
@@ -253,13 +253,17 @@ def test(
 
 
 def _tested(links: LabLinks, endpoint: Endpoint, via: str | None, kept_as: Path) -> list[LinkReport]:
-    """The reports of both directions; of what is off a capture is kept under that name and the network's."""
-    reports = links.test(endpoint, via)
-    off = [report.direction for report in reports if report.verdict == "off"]
-    if off:
-        target = kept_as.with_name(f"{kept_as.name}-{endpoint.network}-off.pcap")
-        kept = _keep(links, endpoint, via, off, target)
-        click.echo(f"{endpoint.node} is off: measured again into {kept}", err=True)
+    """The reports of both directions; of what is off a capture is kept under that name, the network's and its own."""
+    captures: dict[Direction, Capture] = {}
+
+    def captured(direction: Direction) -> Capture:
+        return captures.setdefault(direction, Capture(endpoint, _KEPT))
+
+    reports = links.test(endpoint, via, second=captured)
+    for report in reports:
+        if report.direction in captures:
+            target = kept_as.with_name(f"{kept_as.name}-{endpoint.network}-{report.direction}-off.pcap")
+            _keep(report, captures[report.direction], target)
     return reports
 
 
@@ -270,13 +274,14 @@ def profiles() -> None:
         click.echo(f"{name}\n  {profile.shape.text()}\n  {profile.source}")
 
 
-def _keep(links: LabLinks, endpoint: Endpoint, via: str | None, directions: list[Direction], target: Path) -> Path:
-    """The pcap of one more measurement of what is off."""
-    with Capture(endpoint, _KEPT) as capture:
-        links.test(endpoint, via, directions)
+def _keep(report: LinkReport, capture: Capture, target: Path) -> None:
+    """The pcap of the second measurement, if that was off as well."""
+    if report.verdict != "off":
+        capture.discard()
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(capture.fetch().pcap)
-    return target
+    click.echo(f"{report.node} is off: its second measurement is in {target}", err=True)
 
 
 def describe(report: LinkReport) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import overload
 
 from testbed.errors import RuntimeFault, TestbedError, UsageError
@@ -227,13 +229,17 @@ class LabLinks:
         directions: Sequence[Direction] = DIRECTIONS,
         effort: Effort | None = None,
         declared: LinkShape | None = None,
+        second: Callable[[Direction], AbstractContextManager[object]] = lambda _: nullcontext(),
     ) -> list[LinkReport]:
         """Measure against what was declared, with a neighbour at the other end: ``via``, or the server, or else the
-        first."""
+        first. What takes a second measurement has it inside what ``second`` makes."""
         other = self._other_end(endpoint, via)
         kept, beside = self._kept(endpoint), self.declared(other)
+        shape = declared or kept.shape
         reports = [
-            measure_direction(endpoint, other, direction, declared or kept.shape, beside, effort or Effort())
+            measure_direction(
+                endpoint, other, direction, shape, beside, effort or Effort(), partial(second, direction)
+            )
             for direction in directions
         ]
         if declared is not None:

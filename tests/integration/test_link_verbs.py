@@ -69,7 +69,8 @@ def test_what_compose_declares_is_set_measured_changed_and_removed(
     # On a busy machine a link may honestly be off: then it says so, by its status and with a capture.
     off = [report for report in reports if report["verdict"] == "off"]
     assert status == (1 if off else 0)
-    assert (tmp_path / f"{NAME}-client1-net0-off.pcap").exists() == bool(off)
+    kept = {tmp_path / f"{NAME}-client1-net0-{report['direction']}-off.pcap" for report in off}
+    assert set(tmp_path.glob("*.pcap")) == kept
 
     assert verb(capsys, "link", "reset", "client1")[1] == "1 link is unshaped\n"
     status, out, _ = verb(capsys, "link", "show")
@@ -86,8 +87,8 @@ def test_a_link_that_is_off_ends_with_status_1_and_keeps_its_pcap(
     status, out, err = verb(capsys, "link", "test", "client1", "--keep", str(tmp_path))
     assert status == 1
     assert "read back `unshaped`, declared `rate 5mbit`" in out
-    assert "client1 is off: measured again into" in err
-    kept = summarise((tmp_path / f"{NAME}-client1-net0-off.pcap").read_bytes())
+    assert "client1 is off: its second measurement is in" in err
+    kept = summarise((tmp_path / f"{NAME}-client1-net0-up-off.pcap").read_bytes())
     assert kept.protocols["UDP"] > 400
     verb(capsys, "link", "reset")
 

@@ -358,3 +358,13 @@ def test_what_is_not_as_declared_is_measured_once_more(
     assert report.verdict == both
     assert report.first_deviations == (f"{first} now",)
     assert begun == ["second"]
+
+
+def test_a_rate_keeps_jitter_in_order_only_where_one_backend_does_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = Shape(delay_us=5_000, jitter_us=1_000, rate_bps=10**7)
+    end = Endpoint(node="a", network="n", interface="", address="", place=cast(Place, None))
+    parts = [("tbf", Shape(rate_bps=10**7)), ("userspace", Shape(delay_us=5_000, jitter_us=1_000))]
+    monkeypatch.setattr(probing, "set_by", lambda *_: parts)
+    assert not probing._hop(end, "up", shape).ordered
+    monkeypatch.setattr(probing, "set_by", lambda *_: [("userspace", shape)])
+    assert probing._hop(end, "up", shape).ordered
