@@ -237,9 +237,7 @@ class LabLinks:
         kept, beside = self._kept(endpoint), self.declared(other)
         shape = declared or kept.shape
         reports = [
-            measure_direction(
-                endpoint, other, direction, shape, beside, effort or Effort(), partial(second, direction)
-            )
+            measure_direction(endpoint, other, direction, shape, beside, effort or Effort(), partial(second, direction))
             for direction in directions
         ]
         if declared is not None:

@@ -67,13 +67,13 @@ class Userspace:
         return shape
 
     def refuse(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
-        """``up`` where nobody receives it, and a rate for all receivers together."""
+        """``up`` where nobody receives it, a rate for all receivers together, and copies that a ``down`` would miss."""
         arrivals = _arrivals(endpoint, direction)
         if not arrivals:
             return "nobody else is on the network, so nothing that it sends can be shaped"
         if direction == "up" and shape.rate_bps and len(arrivals) > 1:
             return f"rate up (each of {len(arrivals)} receivers would get all of it; tbf does it at the sender)"
-        return None
+        return _unseen_copies(endpoint, direction, shape)
 
     def apply(self, endpoint: Endpoint, direction: Direction, shape: Shape) -> None:
         """Start a linkem wherever the direction arrives, or change the one that runs; then its rule."""
@@ -170,7 +170,7 @@ class _Queue:
         return read_shape(state["shape"], self._seed)
 
     def state(self) -> dict[str, Any] | None:
-        return self._ask("show")
+        return self._emulator(self._rules())[1]
 
     def remove(self) -> None:
         rules = self._rules()
@@ -251,6 +251,30 @@ class _Queue:
 
 def _listing(table: str) -> list[str]:
     return ["iptables-legacy", *_LOCK_FLAGS, "-t", table, "-S", "PREROUTING"]
+
+
+def _unseen_copies(endpoint: Endpoint, direction: Direction, shape: Shape) -> str | None:
+    """A copy comes in again through the loopback interface, past the rule of its receiver's ``down``: an ``up`` that
+    repeats and a ``down`` cannot meet."""
+
+    def meets(other: Endpoint) -> bool:
+        if direction == "up":
+            return _Queue(other, "down", other).state() is not None
+        state = _Queue(other, "up", endpoint).state()
+        return state is not None and state["shape"]["duplicate"] > 0
+
+    if direction == "up" and not shape.duplicate_percent:
+        return None
+    others = endpoint.neighbours
+    met = [other.node for other, does in zip(others, _in_parallel(meets, others), strict=True) if does]
+    if not met:
+        return None
+    what = (
+        f"duplicate up, beside {met[0]}'s down"
+        if direction == "up"
+        else f"down, where what {met[0]} sends is duplicated"
+    )
+    return f"{what} (copies would pass a userspace down by)"
 
 
 def _arrivals(endpoint: Endpoint, direction: Direction) -> Sequence[Endpoint]:

@@ -24,7 +24,8 @@ class Place:
         self.states = list(states)
 
     def run(self, command: Sequence[str], timeout_s: float = 30.0) -> Completed:
-        assert command[0] == "linkem"
+        if command[0] != "linkem":
+            return Completed(0, "", "")  # no table of iptables is in use
         fixed = {"type": "state", "label": "a/net0/down", "pid": 7, "shape": {"delay_ns": 20_000_000}}
         counts = {"kernel_dropped_full": 0, "kernel_dropped_unread": 0, "failed_copies": 0, "late_max_ns": 9_000_000}
         return Completed(0, json.dumps({**fixed, **counts, **QUIET, **self.states.pop(0)}), "")
