@@ -39,9 +39,9 @@ class WatchedLinks:
         for endpoint in shaped:
             self._links.refuse_unseen(endpoint)
         self._measured = tuple(report for endpoint in shaped for report in self._links.test(endpoint))
-        self._userspace = UserspaceCounters([(end, side) for end in shaped for side in self._touched_sides(end)])
         self._access = tuple(measure_access(self._links, lab.placed, access)) if access else ()
         self.reports: tuple[LinkReport, ...] = (*self._measured, *timeline.reports, *self._access)
+        self._userspace = UserspaceCounters([(end, side) for end in shaped for side in self._touched_sides(end)])
 
     def judged(self, record: Record) -> Record:
         """The record of a point that has just ended, after the timeline has put its links back: invalid, with the
