@@ -14,12 +14,14 @@
 
 #include "clock.h"
 #include "engine/packet_access.h"
+#include "engine/packet_bytes.h"
 #include "engine/packet_frame.h"
-#include "engine/packet_link.h"
+#include "engine/packet_way.h"
 #include "engine/packet_transmit.h"
 #include "priority.h"
 #include "probe_arrivals.h"
 #include "probe_packet.h"
+#include "probe_train.h"
 #include "program.h"
 #include "shape_report.h"
 #include "target.h"
@@ -32,12 +34,12 @@ struct flags {
     struct target_flags target;
     struct in_addr host;
     bool receive, send, show;
-    uint64_t train, count, size, interval_ns, settle_ns, most;
+    struct probe_train train;
 };
 
 struct prober {
     struct flags flags;
-    struct packet_link way;
+    struct packet_way way;
     struct packet_ring ring;
     struct packet_transmit transmit;
     struct access_plan unshaped;
@@ -45,12 +47,6 @@ struct prober {
     struct arrivals arrivals;
     uint32_t host;
 };
-
-static void put16(uint8_t *at, uint16_t value)
-{
-    value = htons(value);
-    memcpy(at, &value, sizeof value);
-}
 
 static void on_up(void *owner, const uint8_t *bytes, size_t length)
 {
@@ -78,7 +74,7 @@ static void on_down(void *owner, const struct packet_frame *frame)
 
 static void send_probe(struct prober *prober, uint32_t sequence)
 {
-    size_t payload = prober->flags.size;
+    size_t payload = prober->flags.train.size;
     uint8_t *frame = access_reserve(prober->access, PROBE_HEADERS + payload);
     if (!frame)
         return;
@@ -98,7 +94,7 @@ static void send_probe(struct prober *prober, uint32_t sequence)
     put16(udp + 4, (uint16_t)(UDP_BYTES + payload));
     put16(udp + 6, 0); /* without UDP's own check sum a flipped bit arrives, and is counted */
     uint64_t now = clock_now_ns();
-    probe_fill(udp + UDP_BYTES, payload, (uint32_t)prober->flags.train, sequence, now);
+    probe_fill(udp + UDP_BYTES, payload, (uint32_t)prober->flags.train.number, sequence, now);
     access_send(prober->access, frame, prober->host, now);
 }
 
@@ -136,37 +132,26 @@ static int turn_until(struct prober *prober, uint64_t until_ns)
 
 static int run_sender(struct prober *prober)
 {
-    const struct flags *flags = &prober->flags;
+    const struct probe_train *train = &prober->flags.train;
     for (int i = 0; i < PROBE_WARM_UPS; i++) {
         send_probe(prober, PROBE_WARM_UP);
-        if (turn_until(prober, clock_now_ns() + flags->settle_ns / PROBE_WARM_UPS) < 0)
+        if (turn_until(prober, clock_now_ns() + train->settle_ns / PROBE_WARM_UPS) < 0)
             return -1;
     }
-    uint64_t began = clock_now_ns(), sent = 0, latest = 0;
-    while (sent < flags->count && !program_stopped) {
-        uint64_t now = clock_now_ns();
-        uint64_t due = flags->interval_ns ? (now - began) / flags->interval_ns + 1 : flags->count;
-        if (due > flags->count)
-            due = flags->count;
-        if (due > sent && now - (began + sent * flags->interval_ns) > latest)
-            latest = now - (began + sent * flags->interval_ns);
-        for (; sent < due; sent++)
-            send_probe(prober, (uint32_t)sent);
-        if (turn(prober, began + sent * flags->interval_ns) < 0)
+    struct probe_pace pace = {.began_ns = clock_now_ns()};
+    while (pace.sent < train->count && !program_stopped) {
+        for (uint64_t due = probe_pace_due(&pace, train, clock_now_ns()); pace.sent < due; pace.sent++)
+            send_probe(prober, (uint32_t)pace.sent);
+        if (turn(prober, probe_pace_next_ns(&pace, train)) < 0)
             return -1;
     }
-    uint64_t ended = clock_now_ns();
+    pace.ended_ns = clock_now_ns();
     while (!program_stopped && (access_held(prober->access) || transmit_waiting(&prober->transmit)))
         if (turn(prober, clock_now_ns() + NS_PER_MS) < 0)
             return -1;
+    pace.refused = prober->transmit.drops + access_no_room(prober->access, LINK_UP);
     struct json json;
-    json_line(&json, "summary");
-    json_uint(&json, "train", flags->train);
-    json_uint(&json, "sent", sent);
-    json_uint(&json, "refused", prober->transmit.drops + access_no_room(prober->access, LINK_UP));
-    json_uint(&json, "began_ns", began);
-    json_uint(&json, "ended_ns", ended);
-    json_uint(&json, "late_max_ns", latest);
+    probe_pace_write(&pace, train, &json);
     json_object_open(&json, "links");
     access_counters(prober->access, &json);
     json_object_close(&json);
@@ -199,15 +184,7 @@ static void parse_flags(int argc, char **argv, struct flags *flags)
         {.name = "receive", .kind = OPTION_SWITCH, .target = &flags->receive, .help = "stamp what arrives, until SIGTERM"},
         {.name = "send", .kind = OPTION_SWITCH, .target = &flags->send, .help = "send a train, then end"},
         {.name = "show", .kind = OPTION_SWITCH, .target = &flags->show, .help = "say which link the host has, and end"},
-        {.name = "train", .kind = OPTION_COUNT, .target = &flags->train, .value = "N", .high = UINT32_MAX, .help = "which measurement it is"},
-        {.name = "count", .kind = OPTION_COUNT, .target = &flags->count, .value = "N", .low = 1, .high = 1e7, .help = "packets of the train"},
-        {.name = "size", .kind = OPTION_COUNT, .target = &flags->size, .value = "BYTES", .low = sizeof(struct probe_packet),
-         .high = PROBE_MOST_BYTES, .help = "UDP payload, the same for both"},
-        {.name = "interval", .kind = OPTION_DURATION, .target = &flags->interval_ns, .value = "D", .low = 0, .high = 10e9,
-         .help = "between packets; 0s: as fast as it goes"},
-        {.name = "settle", .kind = OPTION_DURATION, .target = &flags->settle_ns, .value = "D", .low = 0, .high = 60e9,
-         .help = "for warm-up packets, before the train"},
-        {.name = "most", .kind = OPTION_COUNT, .target = &flags->most, .value = "N", .low = 1, .high = 1e7, .help = "arrivals to keep"},
+        PROBE_TRAIN_OPTIONS(&flags->train),
         {0},
     };
     options_parse(argc, argv, "measures one direction of an emulated host's own link with UDP probes", specs);
@@ -225,7 +202,7 @@ static int open_all(struct prober *prober, char *problem, size_t room)
     nothing = access_unshaped();
     prober->unshaped = (struct access_plan){.kinds = &nothing, .count = 1};
     prober->host = ntohl(prober->flags.host.s_addr);
-    if (link_resolve(&prober->way, settings, problem, room) < 0)
+    if (way_resolve(&prober->way, settings, problem, room) < 0)
         return -1;
     struct access_settings access = {.plan = settings->access ? settings->access : &prober->unshaped,
                                      .seed = settings->access_seed,
@@ -234,7 +211,7 @@ static int open_all(struct prober *prober, char *problem, size_t room)
                                      .most_payload = PROBE_MOST_BYTES};
     struct access_outlets outlets = {.up = on_up, .down = on_down, .owner = prober};
     prober->access = access_open(&access, &outlets, clock_now_ns());
-    if (prober->access && arrivals_open(&prober->arrivals, (uint32_t)prober->flags.train, prober->flags.size, prober->flags.most) == 0 &&
+    if (prober->access && arrivals_open(&prober->arrivals, (uint32_t)prober->flags.train.number, prober->flags.train.size, prober->flags.train.most) == 0 &&
         transmit_open(&prober->transmit, prober->way.interface) == 0 &&
         ring_open(&prober->ring, prober->way.interface, prober->host, 1, settings->ring_frames, settings->ring_frame_bytes) == 0)
         return 0;
@@ -246,7 +223,7 @@ static void report_ready(const struct prober *prober)
 {
     struct json json;
     json_line(&json, "ready");
-    json_uint(&json, "train", prober->flags.train);
+    json_uint(&json, "train", prober->flags.train.number);
     json_uint(&json, "now_ns", clock_now_ns());
     for (int i = 0; i < LINK_DIRECTIONS; i++)
         shape_write(&json, link_direction_names[i], access_shape(prober->access, prober->host, i));
@@ -256,13 +233,13 @@ static void report_ready(const struct prober *prober)
 int main(int argc, char **argv)
 {
     static struct prober prober = {
-        .flags = {.train = 1, .count = 100, .size = 64, .interval_ns = NS_PER_MS, .settle_ns = 60 * NS_PER_MS, .most = 100000},
         .ring = {.descriptor = -1},
         .transmit = {.descriptor = -1},
     };
     char problem[256];
     prober.flags.target = target_defaults();
     prober.flags.target.port = 7077;
+    prober.flags.train = probe_train_defaults();
     parse_flags(argc, argv, &prober.flags);
     program_prepare();
     priority_raise(2);

@@ -22,6 +22,7 @@
 #include "priority.h"
 #include "probe_arrivals.h"
 #include "probe_packet.h"
+#include "probe_train.h"
 
 #define BATCH 32
 #define BUFFER (16 << 20)
@@ -29,7 +30,8 @@
 struct settings {
     bool receive, send;
     const char *address;
-    uint64_t port, train, count, size, interval_ns, settle_ns, most;
+    uint64_t port;
+    struct probe_train train;
 };
 
 static volatile sig_atomic_t ended;
@@ -85,7 +87,7 @@ static int sending_socket(const struct settings *settings)
 }
 
 /* Sends all packets that are due, in batches; returns how many the kernel refused. */
-static uint64_t send_due(int descriptor, const struct settings *settings, uint64_t from, uint64_t to)
+static uint64_t send_due(int descriptor, const struct probe_train *train, uint64_t from, uint64_t to)
 {
     static unsigned char payloads[BATCH][PROBE_MOST_BYTES];
     uint64_t refused = 0;
@@ -94,8 +96,8 @@ static uint64_t send_due(int descriptor, const struct settings *settings, uint64
         struct mmsghdr messages[BATCH];
         struct iovec parts[BATCH];
         for (unsigned i = 0; i < batch; i++) {
-            probe_fill(payloads[i], settings->size, (uint32_t)settings->train, (uint32_t)(from + i), clock_now_ns());
-            parts[i] = (struct iovec){.iov_base = payloads[i], .iov_len = settings->size};
+            probe_fill(payloads[i], train->size, (uint32_t)train->number, (uint32_t)(from + i), clock_now_ns());
+            parts[i] = (struct iovec){.iov_base = payloads[i], .iov_len = train->size};
             messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &parts[i], .msg_iovlen = 1}};
         }
         int sent = sendmmsg(descriptor, messages, batch, 0);
@@ -114,35 +116,25 @@ static uint64_t send_due(int descriptor, const struct settings *settings, uint64
 
 static void run_sender(const struct settings *settings)
 {
+    const struct probe_train *train = &settings->train;
     int descriptor = sending_socket(settings);
     unsigned char payload[PROBE_MOST_BYTES] = {0};
     for (int i = 0; i < PROBE_WARM_UPS && !ended; i++) {
-        probe_fill(payload, settings->size, (uint32_t)settings->train, PROBE_WARM_UP, clock_now_ns());
-        if (send(descriptor, payload, settings->size, 0) < 0 && errno != ENOBUFS && errno != ECONNREFUSED)
+        probe_fill(payload, train->size, (uint32_t)train->number, PROBE_WARM_UP, clock_now_ns());
+        if (send(descriptor, payload, train->size, 0) < 0 && errno != ENOBUFS && errno != ECONNREFUSED)
             fail("send");
-        sleep_until(clock_now_ns() + settings->settle_ns / PROBE_WARM_UPS);
+        sleep_until(clock_now_ns() + train->settle_ns / PROBE_WARM_UPS);
     }
-    uint64_t began = clock_now_ns(), sent = 0, refused = 0, latest = 0;
-    while (sent < settings->count && !ended) {
-        uint64_t now = clock_now_ns();
-        uint64_t due = settings->interval_ns ? (now - began) / settings->interval_ns + 1 : settings->count;
-        if (due > settings->count)
-            due = settings->count;
-        uint64_t late = now - (began + sent * settings->interval_ns);
-        if (late > latest && due > sent)
-            latest = late;
-        refused += send_due(descriptor, settings, sent, due);
-        sent = due > sent ? due : sent;
-        sleep_until(began + sent * settings->interval_ns);
+    struct probe_pace pace = {.began_ns = clock_now_ns()};
+    while (pace.sent < train->count && !ended) {
+        uint64_t due = probe_pace_due(&pace, train, clock_now_ns());
+        pace.refused += send_due(descriptor, train, pace.sent, due);
+        pace.sent = due;
+        sleep_until(probe_pace_next_ns(&pace, train));
     }
+    pace.ended_ns = clock_now_ns();
     struct json json;
-    json_line(&json, "summary");
-    json_uint(&json, "train", settings->train);
-    json_uint(&json, "sent", sent);
-    json_uint(&json, "refused", refused);
-    json_uint(&json, "began_ns", began);
-    json_uint(&json, "ended_ns", clock_now_ns());
-    json_uint(&json, "late_max_ns", latest);
+    probe_pace_write(&pace, train, &json);
     json_end(&json, STDOUT_FILENO);
     close(descriptor);
 }
@@ -207,12 +199,12 @@ static void read_all(int descriptor, struct arrivals *arrivals)
 static void run_receiver(const struct settings *settings, const sigset_t *open_mask)
 {
     struct arrivals arrivals;
-    if (arrivals_open(&arrivals, (uint32_t)settings->train, settings->size, settings->most) != 0)
+    if (arrivals_open(&arrivals, (uint32_t)settings->train.number, settings->train.size, settings->train.most) != 0)
         fail("memory for the arrivals");
     int descriptor = receiving_socket(settings);
     struct json json;
     json_line(&json, "ready");
-    json_uint(&json, "train", settings->train);
+    json_uint(&json, "train", settings->train.number);
     json_uint(&json, "now_ns", clock_now_ns());
     json_end(&json, STDOUT_FILENO);
     struct pollfd watched = {.fd = descriptor, .events = POLLIN};
@@ -228,19 +220,14 @@ static void run_receiver(const struct settings *settings, const sigset_t *open_m
 
 int main(int argc, char **argv)
 {
-    static struct settings settings = {
-        .port = 7077, .train = 1, .count = 100, .size = 64, .interval_ns = 1000000, .settle_ns = 60000000, .most = 100000};
+    static struct settings settings = {.port = 7077};
+    settings.train = probe_train_defaults();
     const struct option_spec specs[] = {
         {"receive", OPTION_SWITCH, &settings.receive, NULL, "stamp what arrives, until SIGTERM", .required = false},
         {"send", OPTION_SWITCH, &settings.send, NULL, "send a train, then end", .required = false},
         {"address", OPTION_TEXT, &settings.address, "ADDR", "to send to, or to receive on", .required = true},
         {"port", OPTION_COUNT, &settings.port, "N", "UDP port", .low = 1, .high = 65535},
-        {"train", OPTION_COUNT, &settings.train, "N", "which measurement it is", .low = 0, .high = UINT32_MAX},
-        {"count", OPTION_COUNT, &settings.count, "N", "packets of the train", .low = 1, .high = 1e7},
-        {"size", OPTION_COUNT, &settings.size, "BYTES", "UDP payload, the same for both", .low = sizeof(struct probe_packet), .high = PROBE_MOST_BYTES},
-        {"interval", OPTION_DURATION, &settings.interval_ns, "D", "between packets; 0s: as fast as it goes", .low = 0, .high = 10e9},
-        {"settle", OPTION_DURATION, &settings.settle_ns, "D", "for warm-up packets, before the train", .low = 0, .high = 60e9},
-        {"most", OPTION_COUNT, &settings.most, "N", "arrivals to keep", .low = 1, .high = 1e7},
+        PROBE_TRAIN_OPTIONS(&settings.train),
         {.name = NULL},
     };
     options_parse(argc, argv, "measures one direction of a link with UDP probes", specs);

@@ -29,11 +29,11 @@ static void set_window(struct packet_engine *engine)
 {
     while (engine->own_shift < MOST_SHIFT && engine->settings.receive_buffer >> engine->own_shift > UINT16_MAX)
         engine->own_shift++;
-    engine->own_mss = (uint16_t)((engine->link.mtu > 9000 ? 9000 : engine->link.mtu) - IP_BYTES - TCP_BYTES);
+    engine->own_mss = (uint16_t)((engine->way.mtu > 9000 ? 9000 : engine->way.mtu) - IP_BYTES - TCP_BYTES);
     engine->path.target = ntohl(engine->settings.target.s_addr);
     engine->path.port = engine->settings.port;
-    memcpy(engine->path.source_mac, engine->link.mac, 6);
-    memcpy(engine->path.target_mac, engine->link.gateway_mac, 6);
+    memcpy(engine->path.source_mac, engine->way.mac, 6);
+    memcpy(engine->path.target_mac, engine->way.gateway_mac, 6);
 }
 
 static void frame_input(void *owner, const struct packet_frame *frame);
@@ -77,7 +77,7 @@ static struct engine *packet_open(const struct engine_settings *settings, const 
     engine->base = (struct engine){.operations = &packet_operations, .events = events, .owner = owner, .now_ns = clock_now_ns()};
     engine->settings = *settings;
     engine->ring.descriptor = engine->transmit.descriptor = -1;
-    if (link_resolve(&engine->link, settings, problem, room) < 0) {
+    if (way_resolve(&engine->way, settings, problem, room) < 0) {
         packet_close(&engine->base);
         return NULL;
     }
@@ -86,9 +86,9 @@ static struct engine *packet_open(const struct engine_settings *settings, const 
     if (table_open(engine) == 0 && open_access(engine) == 0) {
         wheel_start(&engine->wheel, engine->timers, engine->base.now_ns);
         step = "packet socket for sending";
-        if (transmit_open(&engine->transmit, engine->link.interface) == 0) {
+        if (transmit_open(&engine->transmit, engine->way.interface) == 0) {
             step = "receive ring";
-            if (ring_open(&engine->ring, engine->link.interface, settings->first_host, settings->host_count, settings->ring_frames,
+            if (ring_open(&engine->ring, engine->way.interface, settings->first_host, settings->host_count, settings->ring_frames,
                           settings->ring_frame_bytes) == 0)
                 return &engine->base;
         }

@@ -3,23 +3,13 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "engine/packet_bytes.h"
 #include "engine/packet_frame.h"
 
 struct layout {
     size_t ip_header, headers; /* headers: of Ethernet, IP and TCP together */
     size_t payload;
 };
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put16(uint8_t *at, uint16_t value)
-{
-    value = htons(value);
-    memcpy(at, &value, sizeof value);
-}
 
 static void add32(uint8_t *at, uint32_t value)
 {

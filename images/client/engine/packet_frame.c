@@ -1,31 +1,8 @@
 #include "engine/packet_frame.h"
 
-#include <arpa/inet.h>
-#include <string.h>
+#include "engine/packet_bytes.h"
 
 enum { PROTOCOL_TCP = 6, ETHERTYPE_IPV4 = 0x0800 };
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void put16(uint8_t *at, uint16_t value)
-{
-    value = htons(value);
-    memcpy(at, &value, sizeof value);
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    value = htonl(value);
-    memcpy(at, &value, sizeof value);
-}
 
 uint64_t checksum_add(uint64_t sum, const uint8_t *bytes, size_t length)
 {

@@ -11,7 +11,7 @@
 #include "engine.h"
 #include "engine/packet_access.h"
 #include "engine/packet_frame.h"
-#include "engine/packet_link.h"
+#include "engine/packet_way.h"
 #include "engine/packet_ring.h"
 #include "engine/packet_transmit.h"
 #include "engine/packet_wheel.h"
@@ -74,7 +74,7 @@ struct tcp_counters {
 struct packet_engine {
     struct engine base; /* first: the contract hands out its address */
     struct engine_settings settings;
-    struct packet_link link;
+    struct packet_way way;
     struct packet_ring ring;
     struct packet_transmit transmit;
     struct packet_access *access; /* NULL: the hosts have no links of their own */

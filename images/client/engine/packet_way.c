@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "engine/packet_link.h"
+#include "engine/packet_way.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -94,14 +94,14 @@ struct arp_request {
     uint8_t sender_mac[6], sender[4], target_mac[6], target[4];
 } __attribute__((packed));
 
-static int arp_exchange(int descriptor, const struct packet_link *link, const struct own_address *own, struct in_addr hop, uint8_t *mac)
+static int arp_exchange(int descriptor, const struct packet_way *way, const struct own_address *own, struct in_addr hop, uint8_t *mac)
 {
     struct arp_request request = {
         .header = {.ar_hrd = htons(ARPHRD_ETHER), .ar_pro = htons(ETH_P_IP), .ar_hln = 6, .ar_pln = 4, .ar_op = htons(ARPOP_REQUEST)}};
-    memcpy(request.sender_mac, link->mac, 6);
+    memcpy(request.sender_mac, way->mac, 6);
     memcpy(request.sender, &own->address, 4);
     memcpy(request.target, &hop, 4);
-    struct sockaddr_ll everyone = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = link->interface, .sll_halen = 6};
+    struct sockaddr_ll everyone = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = way->interface, .sll_halen = 6};
     memset(everyone.sll_addr, 0xff, 6);
     for (int i = 0; i < ARP_TRIES; i++) {
         if (sendto(descriptor, &request, sizeof request, 0, (struct sockaddr *)&everyone, sizeof everyone) < 0 && errno != ENOBUFS)
@@ -124,15 +124,15 @@ static int arp_exchange(int descriptor, const struct packet_link *link, const st
     return -1;
 }
 
-static int ask_gateway(struct packet_link *link, const struct own_address *own, struct in_addr hop)
+static int ask_gateway(struct packet_way *way, const struct own_address *own, struct in_addr hop)
 {
     int descriptor = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ARP));
     if (descriptor < 0)
         return -1;
-    struct sockaddr_ll here = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = link->interface};
+    struct sockaddr_ll here = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = way->interface};
     int result = bind(descriptor, (struct sockaddr *)&here, sizeof here);
     if (result == 0)
-        result = arp_exchange(descriptor, link, own, hop, link->gateway_mac);
+        result = arp_exchange(descriptor, way, own, hop, way->gateway_mac);
     int saved = errno;
     close(descriptor);
     errno = saved;
@@ -150,7 +150,7 @@ static bool mac_parse(const char *text, uint8_t *mac)
     return true;
 }
 
-static int read_interface(struct packet_link *link, const char *name)
+static int read_interface(struct packet_way *way, const char *name)
 {
     struct ifreq request;
     memset(&request, 0, sizeof request);
@@ -160,11 +160,11 @@ static int read_interface(struct packet_link *link, const char *name)
         return -1;
     int result = -1;
     if (ioctl(descriptor, SIOCGIFHWADDR, &request) == 0 && request.ifr_hwaddr.sa_family == ARPHRD_ETHER) {
-        memcpy(link->mac, request.ifr_hwaddr.sa_data, 6);
+        memcpy(way->mac, request.ifr_hwaddr.sa_data, 6);
         if (ioctl(descriptor, SIOCGIFMTU, &request) == 0) {
-            link->mtu = (uint32_t)request.ifr_mtu;
-            link->interface = (int)if_nametoindex(name);
-            result = link->interface ? 0 : -1;
+            way->mtu = (uint32_t)request.ifr_mtu;
+            way->interface = (int)if_nametoindex(name);
+            result = way->interface ? 0 : -1;
         }
     } else if (errno == 0) {
         errno = EMEDIUMTYPE; /* not an Ethernet interface */
@@ -175,7 +175,7 @@ static int read_interface(struct packet_link *link, const char *name)
     return result;
 }
 
-int link_resolve(struct packet_link *link, const struct engine_settings *settings, char *problem, size_t room)
+int way_resolve(struct packet_way *way, const struct engine_settings *settings, char *problem, size_t room)
 {
     struct own_address own;
     struct in_addr hop;
@@ -187,16 +187,16 @@ int link_resolve(struct packet_link *link, const struct engine_settings *setting
         return -1;
     }
     errno = 0;
-    if (read_interface(link, own.interface) < 0) {
+    if (read_interface(way, own.interface) < 0) {
         snprintf(problem, room, "interface %s: %s", own.interface, strerror(errno));
         return -1;
     }
-    if (strcmp(settings->source_mac, "auto") != 0 && !mac_parse(settings->source_mac, link->mac)) {
+    if (strcmp(settings->source_mac, "auto") != 0 && !mac_parse(settings->source_mac, way->mac)) {
         snprintf(problem, room, "--source-mac: '%s' is neither auto nor a MAC address", settings->source_mac);
         return -1;
     }
     if (strcmp(settings->gateway_mac, "auto") != 0) {
-        if (mac_parse(settings->gateway_mac, link->gateway_mac))
+        if (mac_parse(settings->gateway_mac, way->gateway_mac))
             return 0;
         snprintf(problem, room, "--gateway-mac: '%s' is neither auto nor a MAC address", settings->gateway_mac);
         return -1;
@@ -205,7 +205,7 @@ int link_resolve(struct packet_link *link, const struct engine_settings *setting
         snprintf(problem, room, "no route to %s through %s", target, own.interface);
         return -1;
     }
-    if (ask_gateway(link, &own, hop) < 0) {
+    if (ask_gateway(way, &own, hop) < 0) {
         snprintf(problem, room, "nobody on %s answers ARP for %s: %s", own.interface, inet_ntoa(hop), strerror(errno));
         return -1;
     }
