@@ -105,7 +105,7 @@ static int turn(struct prober *prober, uint64_t until_ns)
     uint64_t now = clock_now_ns();
     access_release(prober->access, now);
     while (ring_next(&prober->ring, &frame)) {
-        access_receive(prober->access, &frame, clock_now_ns());
+        access_receive(prober->access, &frame, ring_arrival_ns(&prober->ring, &frame, clock_now_ns()));
         ring_release(&prober->ring);
     }
     if (transmit_flush(&prober->transmit, now) < 0)

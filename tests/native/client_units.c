@@ -138,8 +138,25 @@ static void test_checksum(void)
     }
 }
 
+/* A frame came when the kernel stamped it, unless the wall clock was set in the meantime. */
+static void test_arrival(void)
+{
+    uint64_t now = clock_now_ns();
+    struct packet_ring ring = {.asked_ns = now - 8 * NS_PER_MS, .earliest_ns = now - 8 * NS_PER_MS};
+    struct packet_frame frame = {.stamp_ns = clock_read_ns(CLOCK_REALTIME) - 5 * NS_PER_MS};
+    uint64_t arrived = ring_arrival_ns(&ring, &frame, now);
+    assert(arrived > now - 7 * NS_PER_MS && arrived < now - 3 * NS_PER_MS);
+    frame.stamp_ns += 3600 * NS_PER_S;
+    assert(ring_arrival_ns(&ring, &frame, now) == now);
+    frame.stamp_ns -= 2 * 3600 * NS_PER_S;
+    assert(ring_arrival_ns(&ring, &frame, now) == now - 8 * NS_PER_MS);
+    frame.stamp_ns = 0;
+    assert(ring_arrival_ns(&ring, &frame, now) >= ring.earliest_ns);
+}
+
 int main(void)
 {
+    test_arrival();
     test_wheel();
     test_think_heap();
     test_pairs();

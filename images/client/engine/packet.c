@@ -234,7 +234,7 @@ static int receive(struct packet_engine *engine)
                 access_release(engine->access, engine->base.now_ns);
         }
         if (engine->access)
-            access_receive(engine->access, &frame, engine->base.now_ns);
+            access_receive(engine->access, &frame, ring_arrival_ns(&engine->ring, &frame, engine->base.now_ns));
         else
             frame_input(engine, &frame);
         ring_release(&engine->ring);

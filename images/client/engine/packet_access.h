@@ -38,7 +38,7 @@ void access_close(struct packet_access *access);
 uint8_t *access_reserve(struct packet_access *access, size_t length);
 /* Sends the frame that was reserved last through the link of its host. */
 void access_send(struct packet_access *access, uint8_t *frame, uint32_t host, uint64_t now_ns);
-/* Takes in a frame from the wire: it comes out of the outlet `down`, sooner or later or not at all. */
+/* Takes in a frame that came from the wire at now_ns, or a little before: it comes out of the outlet `down`, sooner or later or not at all. */
 void access_receive(struct packet_access *access, const struct packet_frame *frame, uint64_t now_ns);
 /* Lets go what is due. */
 void access_release(struct packet_access *access, uint64_t now_ns);

@@ -12,7 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 enum { LARGEST_FRAME = 128 * 1024, BLOCK_BYTES = 1 << 16, RECEIVE_BUFFER = 8 << 20 };
+enum { COMPARED_EACH_NS = 10 * 1000 * 1000, CLOSE_ENOUGH_NS = 5000, COMPARISONS = 4 };
 
 /* Only frames for our hosts reach the ring: everything else costs one run of this filter. */
 static int attach_filter(int descriptor, uint32_t first, uint32_t count)
@@ -59,6 +62,7 @@ static int map_ring(struct packet_ring *ring, uint32_t frames, uint32_t frame_by
 int ring_open(struct packet_ring *ring, int interface, uint32_t first, uint32_t count, uint32_t frames, uint32_t frame_bytes)
 {
     memset(ring, 0, sizeof *ring);
+    ring->asked_ns = ring->earliest_ns = clock_now_ns();
     /* Protocol 0 until bind(): nothing may arrive before the filter stands. */
     ring->descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (ring->descriptor < 0)
@@ -101,11 +105,14 @@ bool ring_next(struct packet_ring *ring, struct packet_frame *frame)
     for (;;) {
         struct tpacket2_hdr *header = slot(ring);
         uint32_t status = __atomic_load_n(&header->tp_status, __ATOMIC_ACQUIRE);
-        if (!(status & TP_STATUS_USER))
+        if (!(status & TP_STATUS_USER)) {
+            ring->earliest_ns = ring->asked_ns;
             return false;
+        }
         ring->received++;
         frame->bytes = (const uint8_t *)header + header->tp_mac;
         frame->length = header->tp_snaplen;
+        frame->stamp_ns = header->tp_sec * NS_PER_S + header->tp_nsec;
         frame->checksum_known = status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID);
         bool whole = header->tp_snaplen == header->tp_len;
         if (status & TP_STATUS_COPY)
@@ -115,6 +122,29 @@ bool ring_next(struct packet_ring *ring, struct packet_frame *frame)
         ring->drops++; /* the socket buffer had no room for the whole of it */
         ring_release(ring);
     }
+}
+
+/* Again when it took long: something came in between. */
+static void compare_clocks(struct packet_ring *ring, uint64_t now_ns)
+{
+    for (int i = 0; i < COMPARISONS; i++) {
+        uint64_t before = clock_now_ns(), wall = clock_read_ns(CLOCK_REALTIME), after = clock_now_ns();
+        ring->wall_ahead_ns = wall - before;
+        if (after - before < CLOSE_ENOUGH_NS)
+            break;
+    }
+    ring->wall_compared_ns = now_ns;
+}
+
+uint64_t ring_arrival_ns(struct packet_ring *ring, const struct packet_frame *frame, uint64_t now_ns)
+{
+    if (now_ns - ring->wall_compared_ns >= COMPARED_EACH_NS)
+        compare_clocks(ring, now_ns);
+    ring->asked_ns = now_ns;
+    uint64_t arrived_ns = frame->stamp_ns - ring->wall_ahead_ns;
+    if (arrived_ns > now_ns)
+        return now_ns;
+    return arrived_ns < ring->earliest_ns ? ring->earliest_ns : arrived_ns;
 }
 
 void ring_release(struct packet_ring *ring)

@@ -21,12 +21,15 @@ struct packet_ring {
     uint8_t *large; /* a frame that did not fit a slot */
     uint64_t drops; /* frames lost because ring or socket buffer was full */
     uint64_t received;
+    uint64_t asked_ns, earliest_ns;           /* of ring_arrival_ns(): its last now, and what is there came later than */
+    uint64_t wall_ahead_ns, wall_compared_ns; /* CLOCK_REALTIME before CLOCK_MONOTONIC, and when that was seen */
 };
 
 struct packet_frame {
     const uint8_t *bytes;
     size_t length;
     bool checksum_known;
+    uint64_t stamp_ns; /* the kernel's, as it came: of CLOCK_REALTIME, which is all that it gives */
 };
 
 /* Receives IPv4 frames for hosts first … first + count - 1 (host order) that arrive at the interface. -1 with errno. */
@@ -35,6 +38,10 @@ int ring_open(struct packet_ring *ring, int interface, uint32_t first, uint32_t 
 /* The oldest frame, valid until ring_release(), which must follow. False when there is none. */
 bool ring_next(struct packet_ring *ring, struct packet_frame *frame);
 void ring_release(struct packet_ring *ring);
+
+/* When a frame that is in the ring came, however long it lay there: never after now_ns, and whatever steps the wall clock makes
+ * never before the ring was last found empty. */
+uint64_t ring_arrival_ns(struct packet_ring *ring, const struct packet_frame *frame, uint64_t now_ns);
 
 /* Adds what the kernel dropped since the last call to ring->drops. */
 void ring_count_drops(struct packet_ring *ring);
