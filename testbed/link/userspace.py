@@ -265,7 +265,7 @@ def _unseen_copies(endpoint: Endpoint, direction: Direction, shape: Shape) -> st
 
     if direction == "up" and not shape.duplicate_percent:
         return None
-    others = endpoint.neighbours
+    others = endpoint.neighbours if endpoint.visited is None else endpoint.visited
     met = [other.node for other, does in zip(others, _in_parallel(meets, others), strict=True) if does]
     if not met:
         return None

@@ -109,7 +109,7 @@ class LinkWorld(World):
             self.changes.append((now_ns, told["loss"]))
         state = _state(self.emulators[key])
         self.asked += 1
-        state |= {"pid": 1, "released": 100 * self.asked, "late_counts": [[0, 100 * self.asked]]}
+        state |= {"pid": 1, "released": 0, "late_counts": []}
         state |= {"kernel_dropped_full": self.drops * self.asked, "kernel_dropped_unread": 0, "failed_copies": 0}
         if question == "stop" or (self.dies and "at" in told):
             del self.emulators[key]

@@ -87,7 +87,7 @@ def test_a_broken_link_does_not_keep_the_others_from_being_measured(
     assert out.startswith("client1 x up (with x, x): as declared\n")
 
 
-def broken_for_the_server(_: LabLinks, endpoint: Endpoint, *__: object) -> list[LinkReport]:
+def broken_for_the_server(_: LabLinks, endpoint: Endpoint, *__: object, **___: object) -> list[LinkReport]:
     if endpoint.node == "server":
         raise RuntimeFault("linkem is gone")
     return [link_report("as declared").model_copy(update={"node": endpoint.node})]
