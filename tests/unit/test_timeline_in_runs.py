@@ -89,6 +89,16 @@ def test_what_emulated_hosts_send_is_seen_where_it_arrives(world: LinkWorld, lab
     assert "0.0200000000" in [loss for _, loss in world.changes]
 
 
+def test_what_the_kernel_drops_before_linkem_makes_a_point_invalid(world: LinkWorld, lab: Lab, tmp_path: Path) -> None:
+    links = LabLinks(lab.runtime, lab.placed)
+    links.shape(links.endpoint("server", "net0"), LinkShape(down=Shape(delay_us=5000)))
+    assert only_record(lab, tmp_path / "well").verdict != Verdict.INVALID
+    world.drops = 1
+    record = only_record(lab, tmp_path / "badly")
+    assert record.verdict == Verdict.INVALID
+    assert "link server/net0/down (userspace, at server): the kernel dropped" in "".join(record.reasons)
+
+
 def test_links_that_were_not_shaped_are_not_shaped_afterwards(world: LinkWorld, lab: Lab, tmp_path: Path) -> None:
     only_record(lab, tmp_path, LOSSY[0])
     assert world.changes
