@@ -72,6 +72,7 @@ void accounting_write_calls(struct json *json)
         json_uint(json, "bytes", counter->bytes);
         json_uint(json, "again", counter->again);
         json_uint(json, "errors", counter->errors);
+        json_bool(json, "waits", counter->waits);
         if (accounting.profile)
             json_uint(json, "time_ns", (uint64_t)((double)counter->ticks * scale));
         json_object_close(json);

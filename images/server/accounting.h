@@ -7,6 +7,9 @@
  *     static struct call_counter submit = CALL_COUNTER("io_submit");
  *     …
  *     long result = COUNTED(&submit, syscall(SYS_io_submit, context, count, list));
+ *
+ * The call in which a mechanism sleeps is a WAIT_COUNTER: whoever reads the times then knows that what it slept is no
+ * CPU time.
  */
 #ifndef USERVER_ACCOUNTING_H
 #define USERVER_ACCOUNTING_H
@@ -29,10 +32,12 @@ struct call_counter {
     uint64_t errors; /* every other error, EINTR included */
     uint64_t ticks;  /* of the TSC, only with accounting.profile */
     struct call_counter *next;
+    bool waits; /* it may sleep */
     bool listed;
 };
 
 #define CALL_COUNTER(NAME) {.name = (NAME)}
+#define WAIT_COUNTER(NAME) {.name = (NAME), .waits = true}
 
 /* Everything that is not tied to one connection. Plain counters: the server has one thread. */
 struct accounting {
@@ -54,7 +59,7 @@ void accounting_list(struct call_counter *counter);
 /* Starts --profile. Returns NULL, or why this machine's TSC cannot be used for it. */
 const char *accounting_profile_start(void);
 
-/* "syscalls": {NAME: {calls, bytes, again, errors[, time_ns]}, …} of every call made at least once. */
+/* "syscalls": {NAME: {calls, bytes, again, errors, waits[, time_ns]}, …} of every call made at least once. */
 void accounting_write_calls(struct json *json);
 
 void accounting_record_wait(int events);

@@ -12,7 +12,7 @@ static struct {
 } set = {.descriptor = -1};
 
 static struct call_counter call_control = CALL_COUNTER("epoll_ctl");
-static struct call_counter call_wait = CALL_COUNTER("epoll_wait");
+static struct call_counter call_wait = WAIT_COUNTER("epoll_wait");
 
 int epoll_set_open(unsigned descriptors)
 {

@@ -147,6 +147,7 @@ int ring_enter(struct ring *ring, unsigned completions, int timeout_ms)
 {
     struct __kernel_timespec limit = {.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000ll};
     struct io_uring_getevents_arg argument = {.ts = (uint64_t)(uintptr_t)&limit};
+    call_enter.waits = ring->waits;
     bool limited = completions > 0 && timeout_ms >= 0;
     unsigned flags = IORING_ENTER_GETEVENTS | (limited ? IORING_ENTER_EXT_ARG : 0);
     long submitted = COUNTED(&call_enter, syscall(__NR_io_uring_enter, ring->descriptor, ring->unsubmitted, completions, flags,

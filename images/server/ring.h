@@ -16,6 +16,7 @@ struct ring {
     unsigned sq_mask, sq_size, cq_mask;
     struct io_uring_cqe *cqes;
     unsigned unsubmitted;
+    bool waits; /* its user sleeps in ring_enter(); set after opening */
 };
 
 #define RING_BUFFER_GROUP 1

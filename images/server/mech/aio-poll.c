@@ -47,7 +47,7 @@ static struct {
 } aio;
 
 static struct call_counter call_submit = CALL_COUNTER("io_submit");
-static struct call_counter call_getevents = CALL_COUNTER("io_getevents");
+static struct call_counter call_getevents = WAIT_COUNTER("io_getevents");
 static struct call_counter call_cancel = CALL_COUNTER("io_cancel");
 
 static int context_open(unsigned requests)

@@ -78,6 +78,7 @@ static int uring_open(unsigned descriptors)
     uring.slots = calloc(descriptors, sizeof *uring.slots);
     if (!uring.slots || ring_open_best(&uring.ring, SUBMISSIONS, COMPLETIONS, IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL) != 0)
         return -1;
+    uring.ring.waits = true;
     return ring_buffers_open(&uring.buffers, &uring.ring, BUFFERS, BUFFER_SIZE);
 }
 

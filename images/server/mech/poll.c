@@ -15,7 +15,7 @@ static struct {
     int count;
 } set;
 
-static struct call_counter call_poll = CALL_COUNTER("poll");
+static struct call_counter call_poll = WAIT_COUNTER("poll");
 
 static short to_poll(unsigned interest)
 {

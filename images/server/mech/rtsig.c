@@ -40,7 +40,7 @@ static struct {
     struct pollfd *polled;
 } queue;
 
-static struct call_counter call_wait = CALL_COUNTER("sigtimedwait");
+static struct call_counter call_wait = WAIT_COUNTER("sigtimedwait");
 static struct call_counter call_poll = CALL_COUNTER("poll");
 
 static int rtsig_open(unsigned descriptors)

@@ -23,7 +23,7 @@ static struct {
     int highest; /* registered descriptor, or -1 */
 } set;
 
-static struct call_counter call_select = CALL_COUNTER("select");
+static struct call_counter call_select = WAIT_COUNTER("select");
 
 static int select_open(unsigned descriptors)
 {

@@ -14,7 +14,7 @@ static struct {
     unsigned count, turn;
 } set;
 
-static struct call_counter call_poll = CALL_COUNTER("one_event_poll");
+static struct call_counter call_poll = WAIT_COUNTER("one_event_poll");
 
 static int one_open(unsigned descriptors)
 {

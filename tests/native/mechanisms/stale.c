@@ -17,7 +17,7 @@ static struct {
     int stale_count;
 } set;
 
-static struct call_counter call_poll = CALL_COUNTER("poll");
+static struct call_counter call_poll = WAIT_COUNTER("poll");
 
 static int stale_open(unsigned descriptors)
 {
