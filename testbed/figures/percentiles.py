@@ -40,7 +40,7 @@ def draw(run: Run) -> Figure:
         for label in labels:
             _server_line(axes, [r for r in group.records if r.label == label], quantile, style[label])
         _mark(axes, [r for r in group.records if _is_failing(r)], quantile)
-        axes.set_title(name if len(groups) == 1 else f"{name}, {group.name}", fontsize=9)
+        axes.set_title(name if len(groups) == 1 else f"{name}\n{group.name}", fontsize=9)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

@@ -130,7 +130,7 @@ def test_what_stood_beside_the_servers_is_drawn_apart(
 ) -> None:
     panels = FIGURES.get(kind)(_beside(tmp_path, *kinds)).axes
     per_row = len(panels) // len(kinds)
-    assert [axes.get_title().removeprefix("median, ") for axes in panels[::per_row]] == names
+    assert [axes.get_title().removeprefix("median\n") for axes in panels[::per_row]] == names
     for number, axes in enumerate(panels):
         lines = [_ys(line) for line in axes.lines if line.get_color() != "0.6"]
         assert [max(line) for line in lines] == [min(line) for line in lines] == [number // per_row + 1] * 3
