@@ -41,7 +41,15 @@ def _cleared(namespace: str) -> str:
 
 def _first_fault(commands: list[list[str]], stdin: str) -> str:
     for command in commands:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            process_group=0,  # a terminal's Ctrl-C does not end it half-way
+        )
         if done.returncode != 0:
             return done.stderr.strip().replace("\n", " ")
     return ""

@@ -83,6 +83,7 @@ def ip_batch(group: str, namespace: str, *lines: str) -> None:
 def tool(group: str, name: str, *arguments: str, stdin: str = "") -> str:
     """Run an administration program, in a control group if one is named; what it printed.
 
+    A terminal's Ctrl-C goes to a whole process group: in one of its own, the program ends what it began.
     Raises RuntimeFault with its words.
     """
     path = find_tool(name)
@@ -90,7 +91,15 @@ def tool(group: str, name: str, *arguments: str, stdin: str = "") -> str:
         raise EnvironmentLack(f"{name}: not installed", "apt-get install iproute2 util-linux")
     command = [*_IN_GROUP, group, path, *arguments] if group else [path, *arguments]
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            process_group=0,
+        )
     except subprocess.TimeoutExpired:
         raise RuntimeFault(f"{name} {' '.join(arguments)}: has not ended after {_TIMEOUT_S:g} s") from None
     if done.returncode != 0:

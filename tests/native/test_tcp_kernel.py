@@ -123,11 +123,16 @@ def test_segments_overtake_each_other(routed: ClientLab, files: Path) -> None:
 
 
 def test_backlog_that_overflows(lab: ClientLab, files: Path) -> None:
-    """More SYNs at once than the backlog takes: lost ones are sent again until all are served."""
+    """More SYNs at once than the backlog takes: lost ones are sent again until all are served.
+
+    They are sent again all at once, and a busy machine's server may take no more than its backlog each time: six times,
+    3.2 s, are enough for all.
+    """
     with lab.userver(files, "--backlog", "32"):
-        flags = ("--uri", "/1.bin", "--rate", "20000", "--warm-up", "0s", "--window", "20ms", "--timeout", "20s")
+        flags = ("--uri", "/1.bin", "--rate", "80000", "--warm-up", "0s", "--window", "2500us", "--timeout", "20s")
         summary = lab.loadgen(*flags, "--initial-rto", "50ms", sanitize=False)
-    all_completed(summary, 395)
+    all_completed(summary, 190)
+    assert summary["engine_counters"]["retransmissions"] > 0
 
 
 def test_one_byte_workload_at_speed(lab: ClientLab, files: Path) -> None:
