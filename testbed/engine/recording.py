@@ -151,6 +151,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
     lateness = Histogram.merged(window["lateness_ns"] for window in windows)
     intended = sum(window["intended"] for window in windows)
     sent = sum(window["sent_per_s"] * window["seconds"] for window in windows)
+    wanted = sum(window["requests_wanted"] for window in windows)
     frames = sum(counter["frames_sent"] + counter["frames_received"] for counter in counters)
     drops = sum(counter["ring_drops"] + counter["send_drops"] for counter in counters)
     server_cpu_us = seen.after.server.cpu_us - seen.before.server.cpu_us
@@ -170,6 +171,7 @@ def _evidence(scenario: Scenario, point: Point, seen: Observation, errors: Error
         "clients_ready_late": seen.clients_ready_late,
         # Against what the arrival process intended in this window: random arrivals scatter around the offered rate.
         "sent_share": sent / intended if intended else 1.0,
+        "answered_share": sum(window["replies"] for window in windows) / wanted if wanted else 1.0,
         "lateness_p99_ms": _ms(lateness.quantile(0.99)),
         "lateness_max_ms": _ms(lateness.max) if lateness.count else None,
         "max_burst": max((window["max_burst"] for window in windows), default=0),
