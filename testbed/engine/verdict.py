@@ -17,8 +17,8 @@ SENT_SHARE = 0.995
 """Below it the offered rate was not offered. httperf's users take 1 % as lost control; half of it here."""
 
 BUSY_SHARE = 0.98
-"""Of the clients' CPUs, by everything that ran there: two ticks of /proc/stat short of a second. No fault in itself: the
-packet engine takes frames as soon as they come, and fills its CPU at 9,000 as at 50,000 requests/s."""
+"""Of the clients' CPUs, by everything that ran there: two ticks of /proc/stat short of a second. No fault in itself:
+the packet engine takes frames as soon as they come, and fills its CPU at 9,000 as at 50,000 requests/s."""
 
 IDLE_SERVER_SHARE = 0.9
 ANSWERED_SHARE = 0.95
