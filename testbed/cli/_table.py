@@ -1,4 +1,5 @@
-"""A run as a table: one row a rate and what stood beside, one column a server, with a mark for what is not valid."""
+"""A run as a table: one row a rate and what stood beside, one column a server, with a mark for what is not valid. Many
+servers have a row each instead."""
 
 from __future__ import annotations
 
@@ -20,6 +21,9 @@ from testbed.store.reading import Run
 
 _RATE_WIDTH, _SERVER_WIDTH = 60, 40
 """Columns of a table that goes to a file: enough that no heading is cut."""
+
+_MOST_COLUMNS = 8
+"""Servers beside each other, about what a wide terminal holds."""
 
 _MARKS = {Verdict.VALID: "", Verdict.SUSPECT: " ?", Verdict.CLIENT_LIMITED: " <", Verdict.INVALID: " !"}
 """Behind a number: suspect, client-limited (the server might do more), invalid."""
@@ -59,16 +63,23 @@ def _rates(run: Run, records: Sequence[Record]) -> Table:
     for name, wanted in columns:
         if wanted:
             table.add_column(name, justify="right")
-    for label in run.manifest.labels:
-        table.add_column(f"{label}\nreplies/s", justify="right")
+    labels = run.manifest.labels
+    if of_their_own := len(labels) > _MOST_COLUMNS:
+        table.add_column("server")
+    for heading in ("",) if of_their_own else labels:
+        table.add_column(f"{heading}\nreplies/s", justify="right")
         table.add_column("\nCPU µs/reply", justify="right")
     for row in rows:
         rate, access, idle = row
         beside = [
             text for text, (_, wanted) in zip((f"{idle:,}", "yes" if access else "–"), columns, strict=True) if wanted
         ]
-        values = [value for label in run.manifest.labels for value in _cell(cells[row, label])]
-        table.add_row(f"{rate:,.0f}", *beside, *values)
+        cells_of = {label: _cell(cells[row, label]) for label in labels}
+        if of_their_own:
+            for label, values in cells_of.items():
+                table.add_row(f"{rate:,.0f}", *beside, label, *values)
+        else:
+            table.add_row(f"{rate:,.0f}", *beside, *(value for values in cells_of.values() for value in values))
     return table
 
 

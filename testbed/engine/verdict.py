@@ -39,9 +39,9 @@ STEAL_SHARE = 0.02
 THROTTLED_SHARE = 0.01
 """Of the window, in which a quota kept programs from CPUs that were free: more moves every rate by more than noise."""
 
-SOCKETS_LEFT = 100
-"""TCP sockets of the point before that were still closing at the start. Each sends something again about once a second,
-to nobody: so many are a hundredth of the frames of 1000 connections/s, the lowest rate of most scenarios."""
+SOCKETS_SHARE = 0.01
+"""TCP sockets of the point before that were still closing at the start, as a share of the frames a second of this one.
+Each sends a frame about once a second, ever more rarely, to nobody."""
 
 CHANGE_LATE_MS = 10.0
 """A change of the timeline that came later than declared."""
@@ -115,7 +115,7 @@ def _population(evidence: Mapping[str, Any]) -> list[tuple[Verdict, str]]:
     if allowed is not None and allowed < declared:
         what = f"the server took at most {allowed} connections, not the scenario's {declared}"
         findings.append((Verdict.SUSPECT, f"{what}: its limit of open descriptors is too low"))
-    if evidence["sockets_before"] > SOCKETS_LEFT:
+    if evidence["sockets_before"] > SOCKETS_SHARE * evidence["frames"] / evidence["window_s"]:
         what = f"{evidence['sockets_before']} sockets of what ran before were still closing"
         findings.append((Verdict.SUSPECT, what))
     return findings

@@ -11,8 +11,9 @@ import pytest
 
 from testbed.cli._table import print_run, print_run_json
 from testbed.model.record import Record, Verdict
+from testbed.model.server import mechanisms
 from testbed.store.reading import Run
-from tests.unit.records import record, saved_run
+from tests.unit.records import SCENARIO, record, saved_run
 
 
 def point(replies: float, rate: float = 1000, **fields: Any) -> Record:
@@ -40,6 +41,16 @@ def test_idle_populations_have_a_row_each(tmp_path: Path, capsys: pytest.Capture
         ["1,000", "15,000", "100"],
         ["2,000", "0", "500"],
     ]
+
+
+def test_many_servers_have_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"server{number}" for number in range(9)]
+    run = saved_run(tmp_path, *(record(name, replies=100) for name in names[1:]))
+    scenario = SCENARIO.model_copy(update={"servers": mechanisms(*names)}).described()
+    many = replace(run, manifest=run.manifest.model_copy(update={"scenario": scenario}))
+    lines = printed(many, capsys)
+    assert ["1,000", "server0", "–", "–"] in lines
+    assert ["1,000", "server8", "100", "20.0"] in lines
 
 
 def test_access_links_and_what_stands_in_for_them_have_a_row_each(
