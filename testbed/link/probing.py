@@ -51,7 +51,11 @@ def measure_direction(
     with second():
         again = _measure_once(endpoint, via, direction, declared, beside, effort)
     return again.model_copy(
-        update={"verdict": _of_both(first.verdict, again.verdict), "first_deviations": first.deviations}
+        update={
+            "verdict": _of_both(first.verdict, again.verdict),
+            "first_verdict": first.verdict,
+            "first_deviations": first.deviations,
+        }
     )
 
 

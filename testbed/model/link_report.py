@@ -81,8 +81,8 @@ class LinkReport(Value):
 
     ``via`` is the node at the other end of the probes. ``beside`` is the other shape on the way, that of ``via``.
     ``deviations`` say what is off by how much, or what could not be told; empty when all is as declared.
-    What is not as declared is measured twice, for chance has its share: ``first_deviations`` are those of the first
-    time. It is off when it was off both times.
+    What is not as declared is measured twice, for chance has its share: ``first_verdict`` and ``first_deviations`` are
+    those of the first time (None and empty when once was enough). It is off when it was off both times.
     ``why``: which backends were chosen and why, where that is known.
     """
 
@@ -97,6 +97,7 @@ class LinkReport(Value):
     measured: Measured
     verdict: LinkVerdict
     deviations: tuple[str, ...]
+    first_verdict: LinkVerdict | None = None
     first_deviations: tuple[str, ...] = ()
     why: str = ""
 

@@ -21,6 +21,8 @@ from tests.integration import test_link_conformance as conformance
 from tests.integration.link_pair import Pair, pair_of_nodes
 from tests.integration.link_requirements import need_link_programs
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def world(docker_engine: Runtime) -> Iterator[Pair]:

@@ -356,6 +356,7 @@ def test_what_is_not_as_declared_is_measured_once_more(
     end = Endpoint(node="a", network="n", interface="", address="", place=cast(Place, None))
     report = probing.measure_direction(end, end, "up", LinkShape(), LinkShape(), Effort(), second)
     assert report.verdict == both
+    assert report.first_verdict == first
     assert report.first_deviations == (f"{first} now",)
     assert begun == ["second"]
 
