@@ -97,7 +97,8 @@ def print_lab(lab: Lab) -> None:
 def describe_paths(paths: Paths) -> str:
     """How frames travel, in one line."""
     if paths.switched and paths.steered:
-        return "on (frames pass the lab's own switch, receivers pay for receiving)"
+        but = f"; but {paths.reason}" if paths.reason else ""
+        return f"on (frames pass the lab's own switch, receivers pay for receiving{but})"
     if paths.switched:
         return f"half: frames pass the lab's own switch, receiving is not steered ({paths.reason})"
     return f"off: {paths.reason or 'not asked for'}"

@@ -1,14 +1,19 @@
-"""The engine's own packet rules, kept away from the lab's packets.
+"""The packet rules of a node's namespace: the engine's own go, and ours keeps a kernel out of what is not for it.
 
 Docker's name server works by NAT rules inside each container's network namespace. They bring connection tracking and
 four hooks along, through which every packet of every connection would go: some 10 % of the server's time. A lab has its
 names in /etc/hosts and needs no name server, so the rules go, and their chains with them: empty ones are hooks still.
+
+Frames for emulated hosts are read by a packet socket. The kernel of their node goes on with them all the same: it looks
+up a socket and a route, makes a routing entry to say that nothing is to be done, and frees it later, many at a time,
+while the clients wait for the CPU. Dropped before that, a load's p90 lateness near the limit falls by a third.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 
 from testbed.link.enter import inside
 
@@ -21,8 +26,24 @@ _TIMEOUT_S = 20
 
 def clear(namespace: str) -> str:
     """Take the NAT rules out of a node's namespace; "", or why it could not be done."""
+    return _in_time(lambda: _cleared(namespace))
+
+
+def ignore(namespace: str, prefix: str) -> str:
+    """Let the kernel of a namespace drop unread what comes for a prefix; "", or why it could not be done.
+
+    Packet sockets still see it.
+    """
+    program = shutil.which("iptables")
+    if program is None:
+        return "iptables is not installed"
+    command = [program, "-w", "10", "-t", "raw", "-A", "PREROUTING", "-d", prefix, "-j", "DROP"]
+    return _in_time(lambda: inside(namespace, lambda: _first_fault([command], "")))
+
+
+def _in_time(action: Callable[[], str]) -> str:
     try:
-        return _cleared(namespace)
+        return action()
     except subprocess.TimeoutExpired as error:
         return f"{error.cmd[0]} has not ended after {_TIMEOUT_S} s"
 

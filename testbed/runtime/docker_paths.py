@@ -78,7 +78,9 @@ def lay_fast_path(placed: PlacedTopology, pids: Mapping[str, int], bridges: Mapp
     names = switch.lay(placed.lab, members, bridges)
     ends = Ends(switch.switch_path(placed.lab), [names[index] for index in of_servers])
     paths = steered(placed, nodes, ends)
-    return Paths(True, True, _without_firewalls(pids)) if paths.steered else paths
+    if not paths.steered:
+        return paths
+    return Paths(True, True, "; ".join(filter(None, (paths.reason, _without_firewalls(pids)))))
 
 
 def _without_firewalls(pids: Mapping[str, int]) -> str:

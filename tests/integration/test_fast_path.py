@@ -171,6 +171,24 @@ def test_no_packet_of_a_node_meets_a_firewall(local: DockerRuntime) -> None:
             assert subprocess.run(inner, capture_output=True, text=True, check=True).stdout == "0\n"
 
 
+def test_what_is_for_emulated_hosts_stops_before_their_nodes_kernel_looks_up_a_route(local: DockerRuntime) -> None:
+    nodes = tuple(node.model_copy(update={"cpuset": "0"}) for node in world().nodes)
+    with Lab(world().model_copy(update={"nodes": nodes}), name=LAB, runtime=local, fast=True) as lab:
+        assert (lab.paths.steered, lab.paths.reason) == (True, "")
+        host = str(IPv4Network(str(lab.placed.node("client0").emulated_prefix))[7])
+        before = internet_counters(lab, "client0")
+        asked = lab.run("server", ["bash", "-c", f"for i in 1 2 3; do echo x > /dev/udp/{host}/9; done"])
+        assert asked.status == 0, asked
+        after = internet_counters(lab, "client0")
+        assert after["InReceives"] - before["InReceives"] >= 3
+        assert after["InAddrErrors"] == before["InAddrErrors"]
+
+
+def internet_counters(lab: Lab, node: str) -> dict[str, int]:
+    names, values = (line.split()[1:] for line in lab.run(node, ["cat", "/proc/net/snmp"]).stdout.splitlines()[:2])
+    return dict(zip(names, map(int, values), strict=True))
+
+
 def test_the_switch_says_nothing_of_its_own_and_the_host_keeps_its_ipv6(local: DockerRuntime) -> None:
     setting = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
     if not setting.exists():

@@ -29,7 +29,9 @@ def test_a_tool_of_namespaces_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch
 def test_packet_rules_that_cannot_be_cleared_in_time_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/sbin/{name}")
     monkeypatch.setattr(subprocess, "run", never)
+    monkeypatch.setattr(firewall, "inside", lambda _, action: action())
     assert firewall.clear("/proc/1/ns/net") == "/sbin/iptables has not ended after 20 s"
+    assert firewall.ignore("/proc/1/ns/net", "10.0.0.0/24") == "/sbin/iptables has not ended after 20 s"
 
 
 def test_an_engine_that_goes_away_while_routes_are_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
