@@ -11,7 +11,7 @@ from testbed.errors import UsageError
 from testbed.model.manifest import Manifest
 from testbed.store.reading import Run
 
-_HOST = ("cpu_model", "cpus", "kernel", "mitigations")
+_HOST = ("cpu_model", "cpus", "idle_states", "kernel", "mitigations")
 _PATHS = ("switched", "steered")
 _NOT_MEASURED = ("title", "sentence", "figures", "claims")
 """Fields of a scenario that only say what is made of the points."""

@@ -14,6 +14,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, Self
 
+from testbed.awake import awake
 from testbed.engine.kernel import bridge_netfilter
 from testbed.engine.lab import Lab
 from testbed.engine.measured import cpus_of, sample_host
@@ -63,6 +64,7 @@ def observe(
     """Measure one point. Raises ProgramError or RunError when it could not be measured at all."""
     timeline = timeline or Timeline(lab, ())
     with ExitStack() as stack:
+        stack.enter_context(awake())
         stack.enter_context(timeline.held())
         aside = stack.enter_context(ThreadPoolExecutor(2))
         looking = aside.submit(_look_at_server, lab)

@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from testbed.awake import awake
+
 _SETTINGS = (
     "net.core.netdev_max_backlog",
     "net.core.somaxconn",
@@ -21,7 +23,12 @@ _MITIGATIONS = Path("/sys/devices/system/cpu/vulnerabilities")
 
 
 def host_facts() -> dict[str, Any]:
-    """What this machine is. A fact that the kernel does not show is None: absent is not the same as unknown."""
+    """What this machine is. A fact that the kernel does not show is None: absent is not the same as unknown.
+
+    ``idle_states``: "held off" if its CPUs do not sleep while a point is measured, else why they do.
+    """
+    with awake() as why_not:
+        idle_states = why_not or "held off"
     return {
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -32,6 +39,7 @@ def host_facts() -> dict[str, Any]:
         "virtualised": "hypervisor" in _cpu_flags(),
         "mitigations": {path.name: path.read_text().strip() for path in sorted(_MITIGATIONS.glob("*"))},
         "settings": {name: _setting(name) for name in _SETTINGS},
+        "idle_states": idle_states,
         "load_average": os.getloadavg()[0],
     }
 

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
+from testbed.errors import RuntimeFault
 from testbed.link.enter import inside
 
 _CLEAR = "*nat\n-F\n-X\nCOMMIT\n"
@@ -46,6 +47,8 @@ def _in_time(action: Callable[[], str]) -> str:
         return action()
     except subprocess.TimeoutExpired as error:
         return f"{error.cmd[0]} has not ended after {_TIMEOUT_S} s"
+    except RuntimeFault as fault:
+        return str(fault)
 
 
 def _cleared(namespace: str) -> str:

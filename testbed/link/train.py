@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from testbed.awake import awake
 from testbed.errors import ProgramError, RuntimeFault
 from testbed.link.base import Place
 from testbed.runtime.base import Process
@@ -88,6 +89,11 @@ class Train:
 
 def run_train(source: Place, target: Place, address: str, plan: TrainPlan) -> Train:
     """Send a train to ``address``, which is in ``target``. Raises RuntimeFault or ProgramError if linkprobe fails."""
+    with awake():
+        return _run_train(source, target, address, plan)
+
+
+def _run_train(source: Place, target: Place, address: str, plan: TrainPlan) -> Train:
     number = next(_trains)
     shared = ["--address", address, "--port", str(_PORT), "--size", str(plan.payload), "--train", str(number)]
     receiver = target.start(["linkprobe", "--receive", *shared, "--most", str(_most(plan))])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import docker
 
+from testbed.awake import awake
 from testbed.engine.lab import Lab
 from testbed.engine.point import towards
 from testbed.engine.program import Line, Program
@@ -47,7 +48,7 @@ def offer(lab: Lab, node: PlacedNode, load: Load, *flags: str) -> Line:
     command += ["--rate", str(load.rate_per_s), "--arrival", "exponential"]
     command += ["--warm-up", f"{load.warm_up_s}s", "--window", f"{load.window_s}s", "--timeout", f"{load.timeout_s}s"]
     command += ["--start-at", str(start_ns), "--seed", str(load.seed), *flags]
-    with Program.launch(lab, node.name, command, first=True) as program:
+    with awake(), Program.launch(lab, node.name, command, first=True) as program:
         return program.finish(load.warm_up_s + load.window_s + load.timeout_s + 15, ask=False)
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "testbed"
 
-BASE = {"errors", "units", "registry", "project"}
+BASE = {"awake", "errors", "units", "registry", "project"}
 LOW = {*BASE, "model"}
 MIDDLE = {"topology", "runtime", "link", "workload"}
 ALLOWED: dict[str, set[str]] = {
