@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -18,7 +19,10 @@ from tests.native.client_lab import SERVER, ClientLab, Line, client_lab, missing
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 BODY = random.Random(7).randbytes(921_600)
-LARGE = ("--uri", "/large", "--body-crc32", f"{zlib.crc32(BODY):08x}", "--warm-up", "0s", "--timeout", "20s")
+PATIENCE = ("--timeout", "50s")
+"""Longer than a few retransmissions in a row on a machine that stands still now and then: only what is stuck takes it."""
+
+LARGE = ("--uri", "/large", "--body-crc32", f"{zlib.crc32(BODY):08x}", "--warm-up", "0s", *PATIENCE)
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def all_completed(summary: Line, at_least: int) -> None:
-    assert sum(summary["errors"].values()) == 0, (summary["errors"], summary["engine_counters"])
+    assert sum(summary["errors"].values()) == 0, json.dumps([summary["errors"], summary["engine_counters"]])
     assert summary["completed"] == summary["replies"] >= at_least
 
 
@@ -81,7 +85,7 @@ def test_random_loss(routed: ClientLab, files: Path, towards_server: str, toward
     in_router(routed, [drop.format("d", towards_server), drop.format("s", towards_client)])
     with routed.userver(files):
         large = routed.loadgen(*LARGE, "--rate", "8", "--window", "700ms", "--initial-rto", "100ms")
-        small = ("--uri", "/1.bin", "--rate", "300", "--warm-up", "0s", "--window", "500ms", "--timeout", "20s")
+        small = ("--uri", "/1.bin", "--rate", "300", "--warm-up", "0s", "--window", "500ms", *PATIENCE)
         summary = routed.loadgen(*small, "--initial-rto", "100ms")
     all_completed(large, 5)
     all_completed(summary, 148)
@@ -134,7 +138,7 @@ def test_backlog_that_overflows(lab: ClientLab, files: Path) -> None:
         server.send_signal(signal.SIGSTOP)
         goes_on = threading.Timer(0.3, server.send_signal, (signal.SIGCONT,))
         goes_on.start()
-        flags = ("--uri", "/1.bin", "--rate", "80000", "--warm-up", "0s", "--window", "2500us", "--timeout", "20s")
+        flags = ("--uri", "/1.bin", "--rate", "80000", "--warm-up", "0s", "--window", "2500us", *PATIENCE)
         summary = lab.loadgen(*flags, "--initial-rto", "100ms", sanitize=False)
         goes_on.join()
     all_completed(summary, 190)
