@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 BODY = random.Random(7).randbytes(921_600)
 PATIENCE = ("--timeout", "50s")
-"""Longer than a few retransmissions in a row on a machine that stands still now and then: only what is stuck takes it."""
+"""Longer than a few retransmissions in a row on a machine that stands still at times: only what is stuck takes it."""
 
 LARGE = ("--uri", "/large", "--body-crc32", f"{zlib.crc32(BODY):08x}", "--warm-up", "0s", *PATIENCE)
 
