@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from testbed.awake import awake
 from testbed.engine import kernel
 from testbed.engine.finding import Finding, State
 from testbed.engine.inside import probe_inside
@@ -42,6 +43,7 @@ def examine() -> list[Finding]:
     for name, probe in (
         ("cpus", _cpus),
         ("root", _root),
+        ("idle states", _idle_states),
         ("steal", _steal),
         ("netem", lambda: _kernel_feature("netem", kernel.netem(), _NETEM_FIX, _NETEM_LACK)),
         ("tbf", lambda: _kernel_feature("tbf", kernel.token_bucket(), _TBF_FIX, "no rate limits on links")),
@@ -137,6 +139,17 @@ def _root() -> Iterator[Finding]:
     else:
         what = "not root: no fast path, frames pass the engine's own bridge (fewer replies/s at the top)"
         yield Finding("root", "warn", what, "run testbed with sudo")
+
+
+def _idle_states() -> Iterator[Finding]:
+    with awake() as why_not:
+        if why_not:
+            what = (
+                f"CPUs sleep while points are measured ({why_not}): in a virtual machine waking costs much of a reply"
+            )
+            yield Finding("idle states", "warn", what, "run testbed as root of the machine")
+        else:
+            yield Finding("idle states", "ok", "CPUs can be kept awake while points are measured")
 
 
 def _steal() -> Iterator[Finding]:

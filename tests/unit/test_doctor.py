@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRuntime:
     monkeypatch.setattr(kernel, "bridge_netfilter", lambda: False)
     monkeypatch.setattr(kernel, "congestion_controls", lambda: (["reno", "bbr"], ["reno"]))
     monkeypatch.setattr(kernel, "steal_share", lambda seconds: 0.0)
+    monkeypatch.setattr(doctor, "awake", lambda: nullcontext(""))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
     return runtime
@@ -159,6 +161,7 @@ def test_limits_of_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     monkeypatch.setattr(kernel, "steal_share", lambda seconds: 0.25)
+    monkeypatch.setattr(doctor, "awake", lambda: nullcontext("/dev/cpu_dma_latency: Permission denied"))
     monkeypatch.setattr(kernel, "bridge_netfilter", lambda: True)
     monkeypatch.setattr(kernel, "congestion_controls", lambda: (["cubic"], ["cubic"]))
     found = findings()
@@ -166,6 +169,7 @@ def test_limits_of_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None
     assert {name for name, finding in own.items() if finding.state == "warn"} == {
         "root",
         "cpus",
+        "idle states",
         "steal",
         "br_netfilter",
     }

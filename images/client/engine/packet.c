@@ -18,6 +18,7 @@ enum {
     CLOCK_BATCH = 16,   /* frames that share a reading of the clock */
     FLUSH_FRAMES = 64,
     MOST_SHIFT = 14,
+    BETWEEN_RESETS_NS = 1000000, /* after a batch of FLUSH_FRAMES */
 };
 
 static struct packet_engine *packet_of(struct engine *engine)
@@ -338,7 +339,8 @@ static void packet_counters(struct engine *base, struct json *json)
     }
 }
 
-/* Resets what is open, a batch at a time so that all of it leaves. */
+/* Resets what is open, a batch at a time so that all of it leaves, and no faster than a server that is ending the same connections
+   takes it: a reset that its kernel drops is not sent again, and leaves a socket there that knocks for minutes. */
 static void reset_all(struct packet_engine *engine)
 {
     for (uint32_t i = 0; i < engine->touched; i++) {
@@ -350,8 +352,7 @@ static void reset_all(struct packet_engine *engine)
         for (int tries = 0; transmit_waiting(&engine->transmit) >= FLUSH_FRAMES && tries < 100; tries++) {
             if (transmit_flush(&engine->transmit, clock_now_ns()) < 0)
                 return;
-            if (transmit_waiting(&engine->transmit))
-                nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+            nanosleep(&(struct timespec){.tv_nsec = BETWEEN_RESETS_NS}, NULL);
         }
     }
     transmit_flush(&engine->transmit, UINT64_MAX);
