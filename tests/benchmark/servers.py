@@ -24,6 +24,8 @@ from testbed.errors import RunError
 from testbed.model.record import Record, Verdict
 from testbed.model.scenario import Profile, Scenario
 from testbed.model.server import Server, ServerImage
+from testbed.model.topology import Topology
+from testbed.topology.default import default_topology
 from testbed.workload.trace import Trace
 from tests.benchmark.in_group import in_group
 from tests.benchmark.outcome import Outcome, paired
@@ -59,7 +61,7 @@ _Seen = dict[tuple[str, str], list[float | None]]
 def main() -> list[Outcome]:
     """All servers in turn, several rounds; what cannot run here is named and left out."""
     seen: _Seen = defaultdict(list)
-    with Lab(name="bench-servers") as lab, ExitStack() as stack:
+    with Lab(_world(), name="bench-servers") as lab, ExitStack() as stack:
         scenario = _scenario(lab)
         kept = _in_sessions(scenario, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         for kind, servers in by_kind(scenario.servers):
@@ -81,6 +83,15 @@ def main() -> list[Outcome]:
         valid = [value for value in values if value is not None]
         print(f"{label}: {quantity} {f'{median(valid):,.1f}' if valid else 'unknown'}, {len(valid)} rounds", flush=True)
     return [outcome for compared in _COMPARED for outcome in _compared(seen, *compared)]
+
+
+def _world() -> Topology:
+    """The default world with one client on each network: two generators of a CPU offer more than eight, and the fastest
+    server answers more than eight can offer in time."""
+    whole = default_topology()
+    first = {node.networks: node.name for node in reversed(whole.nodes) if node.role == "client"}
+    nodes = tuple(node for node in whole.nodes if node.role == "server" or node.name in first.values())
+    return whole.model_copy(update={"nodes": nodes})
 
 
 def _scenario(lab: Lab) -> Scenario:
