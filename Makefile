@@ -11,12 +11,15 @@ RUNTIME ?= $(if $(filter true,$(CI)),docker,auto)
 demo: $(VENV)/installed
 	$(BIN)/testbed run scenarios/figure_1.py scenarios/figure_5.py --profile quick --build --runtime $(RUNTIME)
 
-# What `make test` runs, from the quickest to the slowest to fail. Most tests wait for programs, so three modules run at a time;
-# those that measure what the others would spoil come last and alone.
-test: lint programs
-	$(BIN)/testbed build --runtime $(RUNTIME)
-	$(BIN)/pytest tests -m 'not alone' --numprocesses 3 --dist loadscope
+# Most tests wait for programs, so four modules run at a time, the slow ones first; those that measure what the others would
+# spoil come last and alone.
+test: $(VENV)/installed-test
+	$(MAKE) -j3 --output-sync=target lint programs images
+	$(BIN)/pytest tests -m 'not alone' --numprocesses 4 --dist loadscope --no-loadscope-reorder
 	$(BIN)/pytest tests -m alone
+
+images: $(VENV)/installed
+	$(BIN)/testbed build --runtime $(RUNTIME)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -52,4 +55,4 @@ $(VENV)/installed-bench: $(VENV)/installed-test
 clean:
 	rm -rf $(VENV) images/build
 
-.PHONY: demo test lint programs bench clean
+.PHONY: demo test lint programs images bench clean

@@ -8,8 +8,8 @@
  *     …
  *     long result = COUNTED(&submit, syscall(SYS_io_submit, context, count, list));
  *
- * The call in which a mechanism sleeps is a WAIT_COUNTER: whoever reads the times then knows that what it slept is no
- * CPU time.
+ * The call in which a mechanism sleeps is a WAIT_COUNTER: its CPU time is taken as well, for most of the time that it takes may
+ * be sleep.
  */
 #ifndef USERVER_ACCOUNTING_H
 #define USERVER_ACCOUNTING_H
@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "clock.h"
 #include "json.h"
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -31,6 +32,7 @@ struct call_counter {
     uint64_t again;  /* EAGAIN */
     uint64_t errors; /* every other error, EINTR included */
     uint64_t ticks;  /* of the TSC, only with accounting.profile */
+    uint64_t cpu_ns; /* of this thread, likewise, and only of calls that may sleep */
     struct call_counter *next;
     bool waits; /* it may sleep */
     bool listed;
@@ -59,7 +61,7 @@ void accounting_list(struct call_counter *counter);
 /* Starts --profile. Returns NULL, or why this machine's TSC cannot be used for it. */
 const char *accounting_profile_start(void);
 
-/* "syscalls": {NAME: {calls, bytes, again, errors, waits[, time_ns]}, …} of every call made at least once. */
+/* "syscalls": {NAME: {calls, bytes, again, errors, waits[, time_ns[, cpu_ns]]}, …} of every call made at least once. */
 void accounting_write_calls(struct json *json);
 
 void accounting_record_wait(int events);
@@ -76,11 +78,27 @@ static inline uint64_t accounting_ticks(void)
 #endif
 }
 
-static inline void accounting_finish(struct call_counter *counter, uint64_t began, long result)
+struct call_begin {
+    uint64_t ticks, cpu_ns;
+};
+
+static inline struct call_begin accounting_begin(const struct call_counter *counter)
+{
+    struct call_begin began = {0};
+    if (accounting.profile) {
+        began.cpu_ns = counter->waits ? clock_thread_cpu_ns() : 0;
+        began.ticks = accounting_ticks();
+    }
+    return began;
+}
+
+static inline void accounting_finish(struct call_counter *counter, struct call_begin began, long result)
 {
     if (accounting.profile) {
         int saved = errno;
-        counter->ticks += accounting_ticks() - began;
+        counter->ticks += accounting_ticks() - began.ticks;
+        if (counter->waits)
+            counter->cpu_ns += clock_thread_cpu_ns() - began.cpu_ns;
         errno = saved;
     }
     if (counter->calls++ == 0 && !counter->listed)
@@ -100,7 +118,7 @@ static inline void accounting_finish(struct call_counter *counter, uint64_t bega
 #else
 #define COUNTED(counter, call)                                                      \
     ({                                                                              \
-        uint64_t counted_began = accounting.profile ? accounting_ticks() : 0;       \
+        struct call_begin counted_began = accounting_begin(counter);                \
         long counted_result = (long)(call);                                         \
         accounting_finish((counter), counted_began, counted_result);                \
         counted_result;                                                             \

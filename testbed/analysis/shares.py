@@ -59,9 +59,13 @@ def _profile(records: Sequence[Record]) -> Profile:
 def shares_of(record: Record) -> dict[str, float]:
     """Call → per cent of the server's CPU time in the window of a point that was measured with ``profile``.
 
-    Calls are timed by the clock on the wall, so their sum exceeds the CPU time by what the server did not run. That is
-    sleep, which belongs to the waits, or time taken from it, which may have fallen into any call. The scheduler
-    counts how often either happened, and the excess is divided accordingly. Empty where the server used no CPU time.
+    Of calls that may sleep the server tells the CPU time. The others are timed by the clock on the wall, so their sum
+    may exceed the CPU time that is left by what was taken from the server (interrupts, other programs), which may have
+    fallen into any of them. Empty where the server used no CPU time.
+
+    In results from before the server told it, the excess is sleep, which belongs to the waits, or time taken. The
+    scheduler counts how often either happened, and the excess is divided accordingly: too much for the waits of a
+    server that sleeps often and is interrupted often.
     """
     before, after = record.raw["server_before"], record.raw["server_after"]
     cpu_ns = 1e3 * (_cpu_us(after) - _cpu_us(before))
@@ -73,12 +77,31 @@ def shares_of(record: Record) -> dict[str, float]:
         for name, counters in after["syscalls"].items()
     }
     system_ns = cpu_ns - user_ns
-    excess_ns = max(0.0, sum(spent.values()) - system_ns)
-    _take_sleep(spent, _waits(after["syscalls"]), excess_ns * _share_of_sleep(before, after))
-    taken = min(1.0, system_ns / total) if (total := sum(spent.values())) else 1.0
-    in_calls_ns = {name: taken * time_ns for name, time_ns in spent.items() if time_ns}
+    waits_ns = _cpu_time_of_waits(before["syscalls"], after["syscalls"])
+    if not waits_ns:
+        excess_ns = max(0.0, sum(spent.values()) - system_ns)
+        _take_sleep(spent, _waits(after["syscalls"]), excess_ns * _share_of_sleep(before, after))
+    others_ns = {name: time_ns for name, time_ns in spent.items() if name not in waits_ns}
+    in_calls_ns = _within(system_ns, waits_ns)
+    in_calls_ns |= _within(system_ns - sum(in_calls_ns.values()), others_ns)
+    in_calls_ns = {name: time_ns for name, time_ns in in_calls_ns.items() if time_ns}
     outside_ns = max(0.0, system_ns - sum(in_calls_ns.values()))
     return {name: 100 * ns / cpu_ns for name, ns in {**in_calls_ns, KERNEL: outside_ns, USER: user_ns}.items()}
+
+
+def _cpu_time_of_waits(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(counters["cpu_ns"] - before.get(name, {}).get("cpu_ns", 0))
+        for name, counters in after.items()
+        if "cpu_ns" in counters
+    }
+
+
+def _within(room_ns: float, times_ns: Mapping[str, float]) -> dict[str, float]:
+    """The times, all made shorter alike where they do not fit."""
+    total_ns = sum(times_ns.values())
+    fits = min(1.0, max(0.0, room_ns) / total_ns) if total_ns else 1.0
+    return {name: fits * time_ns for name, time_ns in times_ns.items()}
 
 
 def _waits(calls: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:

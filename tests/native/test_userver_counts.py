@@ -104,6 +104,7 @@ def test_summary_adds_up(mechanism: str, docroot: Path) -> None:
     cpu_ns = 1000 * (summary["cpu_user_us"] + summary["cpu_system_us"])
     for name, call in summary["syscalls"].items():
         assert call["time_ns"] > 50 * call["calls"] or call["calls"] < 5, (name, call)
+        assert ("cpu_ns" in call) == call["waits"]
         if not call["waits"]:
             assert call["time_ns"] < cpu_ns + 500_000_000, (name, call)
 
@@ -120,6 +121,10 @@ def test_a_mechanism_sleeps_only_in_the_call_that_it_says(mechanism: str, docroo
     }
     waits = [name for name, call in after["syscalls"].items() if call["waits"]]
     assert [name for name, time_ns in slept_ns.items() if time_ns > 300_000_000] == waits
+    used_ns = 1000 * (after["cpu_user_us"] + after["cpu_system_us"] - before["cpu_user_us"] - before["cpu_system_us"])
+    (wait,) = waits
+    waited_ns = after["syscalls"][wait]["cpu_ns"] - before["syscalls"].get(wait, {}).get("cpu_ns", 0)
+    assert waited_ns <= used_ns + 10_000_000, "what it slept is no CPU time"
 
 
 def test_changes_of_one_turn_are_one_call(docroot: Path) -> None:

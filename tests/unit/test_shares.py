@@ -19,11 +19,15 @@ def _shares(
     chosen: int,
     forced: int,
     waits: tuple[str, ...] | None = None,
+    waits_cpu_ms: dict[str, float] | None = None,
 ) -> dict[str, float]:
-    """``waits``: the calls that the server says can block; None is a server from before it said so."""
+    """``waits``: the calls that the server says can block; None is a server from before it said so. ``waits_cpu_ms``:
+    their CPU time, which it tells since later still."""
 
     def call(name: str, time: float) -> dict[str, Any]:
-        said = {} if waits is None else {"waits": name in waits}
+        said: dict[str, Any] = {} if waits is None else {"waits": name in waits}
+        if waits_cpu_ms and name in waits_cpu_ms:
+            said["cpu_ns"] = 1e6 * waits_cpu_ms[name]
         return {"calls": 1, "time_ns": 1e6 * time, **said}
 
     def line(times: dict[str, float], user: float, cpu: float, chosen: int, forced: int) -> dict[str, Any]:
@@ -69,6 +73,15 @@ def test_the_server_says_which_of_its_calls_can_block() -> None:
     assert shares == pytest.approx({"epoll_wait": 10, "io_uring_enter": 30, KERNEL: 0, USER: 60})
 
 
+def test_waits_have_the_cpu_time_that_the_server_tells_however_long_they_slept() -> None:
+    """Interrupts fell into the other calls: 50 ms by the clock on the wall are 30 ms of CPU time."""
+    times, cpu = {"read": 50.0, "epoll_wait": 510.0}, {"epoll_wait": 10.0}
+    shares = _shares(times, 60, 100, chosen=1000, forced=1000, waits=("epoll_wait",), waits_cpu_ms=cpu)
+    assert shares == pytest.approx({"read": 30, "epoll_wait": 10, KERNEL: 0, USER: 60})
+    shares = _shares({**times, "read": 20.0}, 60, 100, 1000, 1000, waits=("epoll_wait",), waits_cpu_ms=cpu)
+    assert shares == pytest.approx({"read": 20, "epoll_wait": 10, KERNEL: 10, USER: 60})
+
+
 def test_a_server_that_used_no_cpu_time_has_no_shares() -> None:
     assert _shares({}, user_ms=0, cpu_ms=0, chosen=0, forced=0) == {}
 
@@ -78,8 +91,11 @@ def test_a_server_that_used_no_cpu_time_has_no_shares() -> None:
     user=st.floats(0, 100),
     chosen=st.integers(0, 1000),
     forced=st.integers(0, 1000),
+    waits_cpu=st.none() | st.fixed_dictionaries({"epoll_wait": st.floats(0, 200)}),
 )
-def test_shares_are_a_whole(times: dict[str, float], user: float, chosen: int, forced: int) -> None:
-    shares = _shares(times, user, 100.0, chosen, forced)
+def test_shares_are_a_whole(
+    times: dict[str, float], user: float, chosen: int, forced: int, waits_cpu: dict[str, float] | None
+) -> None:
+    shares = _shares(times, user, 100.0, chosen, forced, waits_cpu_ms=waits_cpu)
     assert sum(shares.values()) == pytest.approx(100)
     assert all(share >= 0 for share in shares.values())
