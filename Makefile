@@ -11,11 +11,11 @@ RUNTIME ?= $(if $(filter true,$(CI)),docker,auto)
 demo: $(VENV)/installed
 	$(BIN)/testbed run scenarios/figure_1.py scenarios/figure_5.py --profile quick --build --runtime $(RUNTIME)
 
-# Most tests wait for programs, so four modules run at a time, the slow ones first; those that measure what the others would
+# Most tests wait for programs, so three modules run at a time, the slow ones first; those that measure what the others would
 # spoil come last and alone.
 test: $(VENV)/installed-test
 	$(MAKE) -j3 --output-sync=target lint programs images
-	$(BIN)/pytest tests -m 'not alone' --numprocesses 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest tests -m 'not alone' --numprocesses 3 --dist loadscope --no-loadscope-reorder
 	$(BIN)/pytest tests -m alone
 
 images: $(VENV)/installed
