@@ -34,7 +34,7 @@ _Row = tuple[float, bool, int]
 
 def print_run(run: Run) -> None:
     """The table on stdout, the shares of CPU time where they were measured, then one line for each point that is not
-    valid, and one on how the frames went."""
+    valid, and one each on whether CPUs slept and how the frames went."""
     records = run.latest()
     _print(_rates(run, records), len(run.manifest.labels))
     if any(record.server.get("profile") for record in records):
@@ -45,6 +45,8 @@ def print_run(run: Run) -> None:
             click.echo(
                 f"{_MARKS[record.verdict].strip()} {record.point}: {record.verdict.value}: {'; '.join(record.reasons)}"
             )
+    if "idle_states" in run.manifest.host:
+        click.echo(f"idle states: {run.manifest.host['idle_states']}")
     click.echo(f"fast path: {describe_paths(Paths(**run.manifest.paths))}")
 
 

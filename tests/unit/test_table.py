@@ -73,6 +73,17 @@ def test_a_profiled_run_has_its_shares_below(tmp_path: Path, capsys: pytest.Capt
     assert ["read", "25.0"] in lines
 
 
+@pytest.mark.parametrize("said", ["held off", "/dev/cpu_dma_latency: Permission denied"])
+def test_whether_cpus_slept_stands_below_every_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    run = saved_run(tmp_path, record())
+    print_run(replace(run, manifest=run.manifest.model_copy(update={"host": {"idle_states": said}})))
+    assert f"idle states: {said}" in capsys.readouterr().out.splitlines()
+    print_run(replace(run, manifest=run.manifest.model_copy(update={"host": {}})))
+    assert "idle states" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("paths", "said"),
     [
