@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
-from testbed.awake import awake
 from testbed.engine.httperf import parse_httperf
 from testbed.engine.lab import Lab
 from testbed.engine.point import CLIENT_FOLDER, towards
@@ -99,7 +98,7 @@ def crosscheck(lab: Lab, tell: Callable[[Row], None]) -> list[Row]:
     """Run all tools at all rates under both workloads; ``tell`` hears each row as it is measured."""
     rows: list[Row] = []
     for workload in (OneByte(), SpecWeb99(directories=1, sessions_per_client=400)):
-        with awake(), _prepared(lab, workload) as scenario:
+        with _prepared(lab, workload) as scenario:
             for rate in RATES_PER_S:
                 for tool in (_httperf, _socket_engine, _packet_engine) * ROUNDS:
                     rows.append(tool(lab, scenario, rate))
