@@ -336,16 +336,23 @@ def leftovers(runtimes: Iterable[Runtime]) -> list[Made]:
 def remove_all(runtimes: Sequence[Runtime]) -> list[str]:
     """Remove every lab and what is left of labs, whoever made it; returns the labs' names.
 
-    Raises UsageError while another process measures in one of them.
+    Raises UsageError while another process measures in one of them, and RunError for the first lab of which something
+    stays, after removing the others.
     """
     removed: set[str] = set()
+    refusals = []
     for lab in {made.lab for made in leftovers(runtimes)}:
         lab_state.check_unused(lab)
     with uninterrupted():
         for runtime in runtimes:
             for lab in sorted({made.lab for made in runtime.made()}):
-                _remove_whole(runtime, lab)
+                try:
+                    _remove_whole(runtime, lab)
+                except RunError as error:
+                    refusals.append(error)
                 removed.add(lab)
+    if refusals:
+        raise refusals[0]
     return sorted(removed)
 
 

@@ -8,7 +8,6 @@ import platform
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +27,7 @@ from testbed.runtime.docker_engine import connect, explained, faults
 from testbed.runtime.docker_images import build, ensure_image, image_tag, program_images
 from testbed.runtime.docker_limits import open_files
 from testbed.runtime.docker_process import DockerProcess, run_program
+from testbed.runtime.docker_removal import remove_container, remove_networks
 from testbed.runtime.docker_seccomp import seccomp_option
 from testbed.runtime.node_files import unpack
 from testbed.runtime.node_log import ProgramLog
@@ -36,7 +36,6 @@ from testbed.topology.host import host_routes
 _LAB, _NODE, _NETWORK, _ROLE = "testbed.lab", "testbed.node", "testbed.network", "testbed.role"
 _STAY = ["sleep", "infinity"]
 _REMOVERS = 12
-_REMOVAL_TIMEOUT_S = 20.0
 
 
 class DockerRuntime:
@@ -227,34 +226,22 @@ class DockerRuntime:
                 self._ids.pop((lab, node), None)
             node_log.forget(lab, node)
             return
-        with faults(f"removing lab {lab!r}"):
-            containers = self._api.containers(all=True, filters={"label": label})
-            with ThreadPoolExecutor(_REMOVERS) as pool:
-                list(pool.map(self._remove_container, [entry["Id"] for entry in containers]))
-            for network in self._api.networks(filters={"label": label}):
-                with suppress(NotFound):  # another process is removing the same lab
-                    self._api.remove_network(network["Id"])
-        if lab in switch.namespaces():
-            switch.remove_namespace(switch.switch_name(lab))
-        with self._lock:
-            self._ids = {key: value for key, value in self._ids.items() if key[0] != lab}
-        node_log.forget(lab)
+        try:
+            with faults(f"removing lab {lab!r}"):
+                containers = self._api.containers(all=True, filters={"label": label})
+                with ThreadPoolExecutor(_REMOVERS) as pool:
+                    list(pool.map(self._remove_container, [entry["Id"] for entry in containers]))
+                remove_networks(self._api, self._api.networks(filters={"label": label}))
+        finally:
+            if lab in switch.namespaces():
+                switch.remove_namespace(switch.switch_name(lab))
+            with self._lock:
+                self._ids = {key: value for key, value in self._ids.items() if key[0] != lab}
+            node_log.forget(lab)
 
     def _remove_container(self, container: str) -> None:
-        """Remove it, or wait until whoever is removing it already has done so."""
         self._cpu_accounts.forget(container)
-        deadline = time.monotonic() + _REMOVAL_TIMEOUT_S
-        while True:
-            try:
-                self._api.remove_container(container, force=True, v=True)
-            except NotFound:
-                return
-            except APIError as error:
-                if error.status_code != 409 or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
+        remove_container(self._api, container)
 
     def _image(self, node: PlacedNode) -> str:
         """The tag. Only our programs' images must be built before: others are built now, when they are first used."""

@@ -248,6 +248,24 @@ def test_everything_left_is_found_and_removed(runtime: FakeRuntime) -> None:
     assert remove_all([runtime]) == []
 
 
+def test_a_lab_of_which_something_stays_does_not_keep_the_others(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        Lab(name=name, runtime=runtime).up()
+    remove = runtime.remove
+
+    def refuse_a(lab: str, node: str | None = None) -> None:
+        if lab == "a":
+            raise RuntimeFault("network 'tb-a.net0' stays")
+        remove(lab, node)
+
+    monkeypatch.setattr(runtime, "remove", refuse_a)
+    with pytest.raises(RuntimeFault, match=r"'tb-a\.net0' stays"):
+        remove_all([runtime])
+    assert {made.lab for made in runtime.made()} == {"a"}
+
+
 def test_only_the_first_signal_interrupts() -> None:
     steps: list[str] = []
 
