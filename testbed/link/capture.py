@@ -19,6 +19,9 @@ _FOLDER = "/tmp"  # a tmpfs of the sidecar's
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 10.0
 _LOOK_S = 0.02
+_HANDED_OVER_S = 1.1
+"""After that, tcpdump has what came: the kernel hands its buffer over when it is full, and once a second. What is in it
+when tcpdump is told to end is lost."""
 _FETCH_TIMEOUT_S = 120.0
 _RECORD_BYTES = 16  # before each packet in the file
 MOST_BYTES = 320 * 2**20
@@ -31,6 +34,7 @@ _numbers = itertools.count(time.time_ns() % 2**24)
 class Bounds:
     """The capture ends at whichever comes first; of each packet ``snap_bytes`` are kept.
 
+    All that comes within ``seconds`` is kept, and some of what comes in the second behind.
     Raises UsageError for more than ``MOST_BYTES``: the file lies in memory, beside the node and here.
     """
 
@@ -68,7 +72,7 @@ class Capture:
         bounds = self._bounds
         self._process = self._endpoint.place.start(
             [
-                *("timeout", "--signal=INT", f"{bounds.seconds:.3f}"),
+                *("timeout", "--signal=INT", f"{bounds.seconds + _HANDED_OVER_S:.3f}"),
                 *("tcpdump", "-i", self._endpoint.interface, "-n", "-U", "-Z", "root"),
                 *("-c", str(bounds.packets), "-s", str(bounds.snap_bytes), "-w", self._path),
             ]
@@ -85,8 +89,12 @@ class Capture:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         assert self._process is not None
-        self._process.signal("INT")
-        self._process.wait(_STOP_TIMEOUT_S)
+        try:
+            if error is None and not self._ended(_LOOK_S):
+                time.sleep(_HANDED_OVER_S)
+        finally:
+            self._process.signal("INT")
+            self._process.wait(_STOP_TIMEOUT_S)
 
     def _ended(self, timeout_s: float) -> bool:
         assert self._process is not None
@@ -99,7 +107,7 @@ class Capture:
     def wait(self) -> None:
         """Until a bound is met."""
         assert self._process is not None
-        self._process.wait(self._bounds.seconds + _STOP_TIMEOUT_S)
+        self._process.wait(self._bounds.seconds + _HANDED_OVER_S + _STOP_TIMEOUT_S)
 
     def discard(self) -> None:
         """Remove the file from the sidecar, instead of fetching it."""

@@ -11,6 +11,8 @@ import pytest
 
 from testbed.cli import main
 from testbed.engine.lab import Lab
+from testbed.link.capture import Bounds, Capture
+from testbed.link.lab_links import LabLinks
 from testbed.link.pcap_summary import summarise
 from testbed.runtime.base import Runtime
 from testbed.topology.compose import parse_compose
@@ -107,6 +109,16 @@ def test_capture_is_bounded_and_summarised(
     assert report["packets"] == 100
     assert summarise(file.read_bytes()).packets == 100
     sending.wait(20)
+
+
+def test_a_capture_has_what_came_just_before_it_was_ended(runtime: Runtime) -> None:
+    lab = Lab.attach(NAME, runtime.name)
+    server = lab.placed.node("server").addresses["net0"]
+    send = ["linkprobe", "--send", "--address", server, "--count", "50", "--interval", "1ms"]
+    capture = Capture(LabLinks(lab.runtime, lab.placed).endpoint("client1", "net0"), Bounds(seconds=20))
+    with capture:
+        sent = json.loads(runtime.run(NAME, "client1-link", send).stdout)
+    assert summarise(capture.fetch().pcap).protocols["UDP"] >= sent["sent"] - sent["refused"] > 30
 
 
 @pytest.mark.parametrize(
