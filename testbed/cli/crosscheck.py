@@ -34,7 +34,7 @@ def command(lab_name: str, runtime: str, as_json: bool) -> None:
         data = [{**each.model_dump(mode="json"), "agrees": each.agrees} for each in found]
         _options.print_json({"rows": [row.model_dump(mode="json") for row in rows], "comparisons": data})
     else:
-        click.echo(f"against httperf, medians of {ROUNDS} rounds:")
+        click.echo(f"against httperf, the least disturbed of {ROUNDS} rounds:")
         for each in found:
             click.echo(f"  {_load(each)} {each.tool:23} {_told(each)}")
     differing = sum(not each.agrees for each in found)
@@ -52,12 +52,13 @@ def _told(comparison: Comparison) -> str:
     times = f"response {comparison.ratio:.2f} × ({comparison.difference_ms:+.3f} ms)"
     if comparison.close:
         return f"{counts}, {times}"
-    whose = comparison.tool if comparison.difference_ms > 0 else "httperf"
-    own = f"{whose}'s own CPU, {comparison.own_ms:.3f} ms a reply" if comparison.own_ms else f"{whose}, which polls"
-    return f"{counts}, {times}, {'explained by' if comparison.explained else 'NOT explained by'} {own}"
+    seen = f"by the packets: server {comparison.server_ms:+.3f}, client {comparison.client_ms:+.3f}"
+    left = f"{comparison.beyond_ms:+.3f} left of {comparison.allowed_ms:.3f} allowed"
+    return f"{counts}, {times}, {'explained' if comparison.explained else 'NOT explained'} {seen}, {left}"
 
 
 def _print(row: Row) -> None:
     errors = ", ".join(f"{count} {name}" for name, count in row.errors.model_dump().items() if count) or "none"
     counts = f"connections {row.connections:5}  replies {row.replies:5}  errors {errors}"
-    click.echo(f"{_load(row)} {row.tool:23} {counts}  response {row.response_ms:.3f} ms  own CPU {row.cpu_share:.0%}")
+    times = f"response {row.response_ms:.3f} ms (packets: server {row.server_ms:.3f}, client {row.client_ms:.3f})"
+    click.echo(f"{_load(row)} {row.tool:23} {counts}  {times}  own CPU {row.cpu_share:.0%}")

@@ -1,18 +1,26 @@
-"""The project's load generator held against httperf: the same server, the same low rates, one tool after the other."""
+"""The project's load generator held against httperf: the same server, the same low rates, one tool after the other.
+
+Beside each tool the packets are captured at the server, so that a difference of response times can be told from a
+difference of what happened: the server was slower that time, or the tool took longer to react.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
+from functools import partial
 from typing import Any
 
-from testbed.engine.httperf import parse_httperf
+from testbed.engine.httperf import RESOLUTION_MS, parse_httperf
 from testbed.engine.lab import Lab
 from testbed.engine.point import CLIENT_FOLDER, towards
 from testbed.engine.program import Line, Program
 from testbed.engine.under_test.base import KINDS, PORT
-from testbed.errors import ProgramError
+from testbed.engine.wire_times import SNAP_BYTES, wire_times
+from testbed.errors import ProgramError, RuntimeFault
+from testbed.link.base import Endpoint
+from testbed.link.capture import Bounds, Capture
+from testbed.link.lab_links import LabLinks
 from testbed.model.histogram import Histogram
 from testbed.model.placed import PlacedNode
 from testbed.model.profiles import PROFILES
@@ -29,25 +37,27 @@ RATES_PER_S = (100, 400)
 """Requests/s. Low, because httperf knows 1024 descriptors and spins; beyond, it measures itself."""
 
 ROUNDS = 3
-"""Each tool in turn, this often: what is compared are medians, so that one hiccup of the machine decides nothing."""
+"""Each tool in turn, this often. Of each, the least disturbed round is compared, the one with the shortest times: what
+else a machine does only adds to them, and most to those of a tool that spins and must wait for its next turn."""
 
 SECONDS = 2
 _TIMEOUT_S = 5
+_RUN_TIMEOUT_S = SECONDS + _TIMEOUT_S + 20
 _NODE = "original"
 _SEED = 1
 _NS_PER_MS = 1e6
 TOLERANCE = 0.10
-"""How far mean response times may lie apart without an explanation."""
+"""How far mean response times may lie apart without an explanation, and how much of one may stay unexplained."""
 
-_SPINNING = 0.8
-"""A tool that uses more of a CPU polls without sleeping: its CPU time says nothing of what it does for a reply."""
+_MAX_PACKETS = 100_000
 
 
 class Row(Value):
     """What one tool saw in one round.
 
-    ``response_ms`` is the mean from the start of a connection or request to the reply's last byte; ``cpu_share`` is the
-    tool's own CPU time ÷ the time it ran, ``cpu_ms`` the same per reply.
+    ``response_ms`` is the mean from the start of a connection or request to the reply's last byte, as the tool says,
+    which may be off by ``resolution_ms``; ``server_ms`` and ``client_ms`` are its two parts as captured at the server
+    (``testbed.engine.wire_times``). ``cpu_share`` is the tool's own CPU time ÷ the time it ran.
     """
 
     workload: str
@@ -58,16 +68,24 @@ class Row(Value):
     replies: int
     errors: Errors
     response_ms: float
+    resolution_ms: float
     cpu_share: float
-    cpu_ms: float
+    server_ms: float = 0.0
+    client_ms: float = 0.0
+
+    @property
+    def beyond_wire_ms(self) -> float:
+        """How much longer the tool's response time is than what its packets show."""
+        return self.response_ms - self.server_ms - self.client_ms
 
 
 class Comparison(Value):
     """A tool beside the original at one load, over all rounds.
 
-    ``counts`` says where connections, requests, replies or errors differ ("" if nowhere); ``ratio`` is response time ÷
-    the original's, medians. ``difference_ms`` is held against ``own_ms``, the CPU time per reply of whichever of the
-    two saw the longer times: its waking up and its work lie within the time that it measures. 0 where that one polls.
+    ``counts`` says where connections, requests, replies or errors differ in any round ("" if nowhere); ``ratio`` is
+    response time ÷ the original's, in the least disturbed round of each. ``difference_ms`` is what lies between them:
+    ``server_ms`` and ``client_ms`` of it are in the packets, ``beyond_ms`` is not, so that there the tools themselves
+    disagree; ``allowed_ms`` is how much that may be.
     """
 
     workload: str
@@ -76,7 +94,10 @@ class Comparison(Value):
     counts: str
     ratio: float
     difference_ms: float
-    own_ms: float
+    server_ms: float
+    client_ms: float
+    beyond_ms: float
+    allowed_ms: float
 
     @property
     def close(self) -> bool:
@@ -85,8 +106,8 @@ class Comparison(Value):
 
     @property
     def explained(self) -> bool:
-        """Whether the slower tool's own CPU time, as measured, is at least the difference."""
-        return abs(self.difference_ms) <= self.own_ms
+        """Whether the packets show the difference, but for the tolerance and what the tools' figures are rounded by."""
+        return abs(self.beyond_ms) <= self.allowed_ms
 
     @property
     def agrees(self) -> bool:
@@ -97,13 +118,26 @@ class Comparison(Value):
 def crosscheck(lab: Lab, tell: Callable[[Row], None]) -> list[Row]:
     """Run all tools at all rates under both workloads; ``tell`` hears each row as it is measured."""
     rows: list[Row] = []
+    server = LabLinks(lab.runtime, lab.placed).endpoint(lab.server.name, next(iter(lab.clients[0].addresses)))
     for workload in (OneByte(), SpecWeb99(directories=1, sessions_per_client=400)):
         with _prepared(lab, workload) as scenario:
             for rate in RATES_PER_S:
                 for tool in (_httperf, _socket_engine, _packet_engine) * ROUNDS:
-                    rows.append(tool(lab, scenario, rate))
+                    rows.append(_captured(server, partial(tool, lab, scenario, rate)))
                     tell(rows[-1])
     return rows
+
+
+def _captured(server: Endpoint, run: Callable[[], Row]) -> Row:
+    """The row of one tool, with what the packets at the server say of it."""
+    capture = Capture(server, Bounds(seconds=_RUN_TIMEOUT_S, packets=_MAX_PACKETS, snap_bytes=SNAP_BYTES))
+    with capture:
+        row = run()
+    captured = capture.fetch()
+    if captured.dropped:
+        raise RuntimeFault(f"the capture beside {row.tool} lost {captured.dropped} packets")
+    wire = wire_times(captured.pcap, PORT)
+    return row.model_copy(update={"server_ms": wire.server_ms, "client_ms": wire.client_ms})
 
 
 def compare(rows: list[Row]) -> list[Comparison]:
@@ -117,16 +151,18 @@ def compare(rows: list[Row]) -> list[Comparison]:
 
 
 def _compared(original: list[Row], own: list[Row]) -> Comparison:
-    ours, theirs = (median(row.response_ms for row in each) for each in (own, original))
-    sleeping = [row.cpu_ms for row in (own if ours > theirs else original) if row.cpu_share < _SPINNING]
+    theirs, ours = (min(rows, key=lambda row: row.response_ms) for rows in (original, own))
     return Comparison(
-        workload=own[0].workload,
-        rate_per_s=own[0].rate_per_s,
-        tool=own[0].tool,
+        workload=ours.workload,
+        rate_per_s=ours.rate_per_s,
+        tool=ours.tool,
         counts=_differing_counts(original, own),
-        ratio=ours / theirs if theirs else float("inf"),
-        difference_ms=ours - theirs,
-        own_ms=median(sleeping) if sleeping else 0.0,
+        ratio=ours.response_ms / theirs.response_ms if theirs.response_ms else float("inf"),
+        difference_ms=ours.response_ms - theirs.response_ms,
+        server_ms=ours.server_ms - theirs.server_ms,
+        client_ms=ours.client_ms - theirs.client_ms,
+        beyond_ms=ours.beyond_wire_ms - theirs.beyond_wire_ms,
+        allowed_ms=TOLERANCE * theirs.response_ms + ours.resolution_ms + theirs.resolution_ms,
     )
 
 
@@ -180,11 +216,14 @@ def _httperf(lab: Lab, scenario: Scenario, rate: float) -> Row:
     else:
         command += ["--wsesslog", f"{count},0,{flags[1]}"]
     with KINDS.get("userver").start(lab, scenario, scenario.servers[0]) as server:
-        done = lab.run(_NODE, command, timeout_s=SECONDS + _TIMEOUT_S + 20)
+        httperf = lab.start(_NODE, command)
+        httperf.prefer()
+        status = httperf.wait(_RUN_TIMEOUT_S)
         server.finish()
-    if done.status != 0:
-        raise ProgramError(f"httperf failed: {done.stderr.strip() or done.stdout.strip()}")
-    result = parse_httperf(done.stdout)
+    text = "\n".join(httperf.lines(0.0))
+    if status != 0:
+        raise ProgramError(f"httperf failed: {httperf.stderr().strip() or text}")
+    result = parse_httperf(text)
     # httperf times replies from the request on; the connections' set-up is spread over their replies.
     connect_ms = result.connect_ms * result.connections / max(result.replies, 1)
     return Row(
@@ -196,8 +235,8 @@ def _httperf(lab: Lab, scenario: Scenario, rate: float) -> Row:
         replies=result.replies_2xx,  # loadgen counts no others: they are its errors of class other
         errors=result.errors,
         response_ms=connect_ms + result.response_ms + result.transfer_ms,
+        resolution_ms=RESOLUTION_MS * (2 + result.connections / max(result.replies, 1)),
         cpu_share=result.cpu_s / result.duration_s,
-        cpu_ms=1e3 * result.cpu_s / max(result.replies, 1),
     )
 
 
@@ -219,8 +258,8 @@ def _loadgen(lab: Lab, scenario: Scenario, rate: float, engine: str, hosts: str 
     command += ["--rate", f"{per_s:.4f}", "--arrival", "deterministic", "--warm-up", "0s", "--window", f"{SECONDS}s"]
     command += ["--timeout", f"{_TIMEOUT_S}s"]
     with KINDS.get("userver").start(lab, scenario, scenario.servers[0]) as server:
-        with Program.start(lab, client.name, command) as program:
-            summary = program.finish(SECONDS + _TIMEOUT_S + 20, ask=False)
+        with Program.launch(lab, client.name, command, first=True) as program:
+            summary = program.finish(_RUN_TIMEOUT_S, ask=False)
         server.finish()
     return _row(scenario, rate, engine, summary)
 
@@ -237,6 +276,6 @@ def _row(scenario: Scenario, rate: float, engine: str, summary: Line) -> Row:
         replies=int(summary["replies"]),
         errors=Errors(**{name: summary["errors"][name] for name in Errors.model_fields}),
         response_ms=response.sum / max(response.count, 1) / _NS_PER_MS,
+        resolution_ms=0.0,
         cpu_share=float(summary["cpu_us"]) / 1e6 / float(window["seconds"]),
-        cpu_ms=float(summary["cpu_us"]) / 1e3 / max(int(summary["replies"]), 1),
     )

@@ -8,6 +8,9 @@ from testbed.errors import ProgramError
 from testbed.model.record import Errors
 from testbed.model.value import Value
 
+RESOLUTION_MS = 0.05
+"""How far a time that httperf prints may lie from what it measured: it prints tenths of a millisecond."""
+
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _CLASSES = {
     "client-timo": "client_timo",

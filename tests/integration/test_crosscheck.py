@@ -23,3 +23,4 @@ def test_both_engines_count_what_httperf_counts(docker_engine: Runtime, monkeypa
     assert len(compared) == 8
     assert {each.counts for each in compared} == {""}, "response times may differ on a busy machine, counts may not"
     assert all(row.replies > 50 and row.response_ms > 0 for row in rows)
+    assert all(row.server_ms > 0 and row.client_ms > 0 for row in rows)
