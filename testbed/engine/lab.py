@@ -26,6 +26,7 @@ from testbed.link.base import AUTO
 from testbed.link.choose import checked_backend
 from testbed.model.placed import DEFAULT_LAB, PlacedNode, PlacedTopology
 from testbed.model.topology import NODE_NAME, Topology
+from testbed.runtime import node_files
 from testbed.runtime.asking import asked
 from testbed.runtime.base import Completed, Made, Paths, Process, Runtime
 from testbed.runtime.choose import choose
@@ -215,8 +216,8 @@ class Lab:
         return self._launcher.start(self._known(node), command, first)
 
     def put_files(self, node: str, folder: str, files: Mapping[str, bytes]) -> None:
-        """Write files below a folder of a node (``Runtime.put_files``)."""
-        self.runtime.put_files(self.name, self._known(node), folder, files)
+        """Write files below a folder of a node (``testbed.runtime.node_files``)."""
+        node_files.put_files(self.runtime, self.name, self._known(node), folder, files)
 
     def logs(self, node: str) -> str:
         """What programs wrote on stderr in a node (``Runtime.logs``)."""

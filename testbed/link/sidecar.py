@@ -18,6 +18,7 @@ from testbed.model.placed import PlacedNode, PlacedTopology
 from testbed.model.topology import Node
 from testbed.runtime.asking import asked
 from testbed.runtime.base import Completed, Process, Runtime
+from testbed.runtime.node_files import put_files
 
 _SUFFIX = "-link"
 _LONGEST_NODE_NAME = 31 - len(_SUFFIX)
@@ -83,7 +84,7 @@ class Sidecar:
     def keep(self, name: str, text: str) -> None:
         """Store a text with the lab, for a later process; it is forgotten with the lab."""
         self._ensure()
-        self._runtime.put_files(self._placed.lab, self._name, _STATE_FOLDER, {name: text.encode()})
+        put_files(self._runtime, self._placed.lab, self._name, _STATE_FOLDER, {name: text.encode()})
 
     def kept(self, name: str) -> str | None:
         """What was stored under that name; None if nothing was."""

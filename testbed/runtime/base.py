@@ -1,6 +1,6 @@
 """The contract of a runtime: what makes networks, nodes and processes out of a placed topology.
 
-Thirteen methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method
+Twelve methods. Low layers raise (``RuntimeFault``, ``EnvironmentLack``, ``UsageError``), nothing prints. Every method
 may be called from several threads at once for different nodes. What a runtime makes is labelled with its lab, so that
 any later process can find and remove it.
 """
@@ -130,10 +130,6 @@ class Runtime(Protocol):
 
     def start(self, lab: str, node: str, command: Sequence[str]) -> Process:
         """Start a program in a node."""
-        ...
-
-    def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
-        """Write files below a folder of the node; it works on a tmpfs too, and on a read-only root's tmpfs."""
         ...
 
     def cpu_time_ns(self, lab: str, node: str) -> int:

@@ -29,7 +29,6 @@ from testbed.runtime.docker_limits import open_files
 from testbed.runtime.docker_process import DockerProcess, run_program
 from testbed.runtime.docker_removal import remove_container, remove_networks
 from testbed.runtime.docker_seccomp import seccomp_option
-from testbed.runtime.node_files import unpack
 from testbed.runtime.node_log import ProgramLog
 from testbed.topology.host import host_routes
 
@@ -190,10 +189,6 @@ class DockerRuntime:
         """See the contract. Raises RuntimeFault for a program that the node does not have."""
         title = f"{command[0]} on {node}"
         return DockerProcess(self._api, self._id(lab, node), title, command, ProgramLog(lab, node, title))
-
-    def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
-        """See the contract. Through tar inside the container: the engine's own copy goes beneath a tmpfs, unseen."""
-        unpack(self, lab, node, folder, files)
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
         """See the contract."""

@@ -6,6 +6,8 @@ programs print and which operations fail.
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -15,6 +17,7 @@ from typing import ClassVar
 from testbed.errors import ProgramError, RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedNode, PlacedTopology
 from testbed.runtime.base import IMAGE_ID_LABEL, IMAGE_LABEL, RUNTIMES, Completed, Made, Paths, Process
+from testbed.runtime.node_files import UNPACK
 
 _ENDLESS = 100_000
 """Lines after which a program that should end is taken for one that does not."""
@@ -177,9 +180,15 @@ class FakeRuntime:
     def run(
         self, lab: str, node: str, command: Sequence[str], timeout_s: float = 30.0, stdin: bytes = b""
     ) -> Completed:
-        """Run the script of the program to its end; 127 for a program without one, as a shell says."""
+        """Run the script of the program to its end; 127 for a program without one, as a shell says.
+
+        An archive to unpack is unpacked, and ``files`` reads it back.
+        """
         self._note("run", node)
-        self._node(lab, node)
+        there = self._node(lab, node)
+        if tuple(command[:-1]) == UNPACK:
+            there.files.update(_unpacked(command[-1], stdin))
+            return Completed(0, "", "")
         script = self.programs.get(command[0])
         if script is None:
             return Completed(127, "", f"{command[0]}: not found")
@@ -199,12 +208,6 @@ class FakeRuntime:
         call = Call(lab, node, tuple(command))
         self._node(lab, node).started.append(call)
         return FakeProcess(self.programs[command[0]], call)
-
-    def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
-        """Keep them; ``files`` reads them back."""
-        self._note("put_files", node)
-        there = self._node(lab, node).files
-        there.update({f"{folder.rstrip('/')}/{name}": content for name, content in files.items()})
 
     def files(self, lab: str, node: str) -> Mapping[str, bytes]:
         """What was put into a node, by full path."""
@@ -261,6 +264,13 @@ class FakeRuntime:
         if (lab, node) not in self._nodes:
             raise RuntimeFault(f"lab {lab!r} has no node {node!r}")
         return self._nodes[lab, node]
+
+
+def _unpacked(folder: str, archive: bytes) -> dict[str, bytes]:
+    """The archive's files by their full paths."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        contents = ((member.name, tar.extractfile(member)) for member in tar.getmembers())
+        return {f"{folder.rstrip('/')}/{name}": content.read() for name, content in contents if content}
 
 
 RUNTIMES.register("fake", FakeRuntime)

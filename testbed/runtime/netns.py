@@ -25,7 +25,6 @@ from testbed.runtime.base import IMAGE_ID_LABEL, RUNTIMES, Completed, Made, Path
 from testbed.runtime.netns_process import NetnsProcess, exit_status
 from testbed.runtime.netns_programs import build, digest, programs_folder
 from testbed.runtime.netns_state import NetworkRecord, NodeRecord, switch_name
-from testbed.runtime.node_files import unpack
 from testbed.runtime.node_log import ProgramLog
 from testbed.runtime.receiving import Ends, steered
 from testbed.topology.host import host_routes
@@ -179,10 +178,6 @@ class NetnsRuntime:
             raise RuntimeFault(f"{command[0]}: not found on {node} (programs of the project: make -C images)")
         title, environment = f"{command[0]} on {node}", netns_holder.environment(record.placed)
         return NetnsProcess(title, self._entering(record, command), environment, ProgramLog(lab, node, title))
-
-    def put_files(self, lab: str, node: str, folder: str, files: Mapping[str, bytes]) -> None:
-        """Unpacked by tar inside the node: a link in there leads nowhere out here."""
-        unpack(self, lab, node, folder, files)
 
     def cpu_time_ns(self, lab: str, node: str) -> int:
         """From the node's control group, which outlives its processes."""

@@ -11,6 +11,7 @@ from testbed.engine.under_test.base import PORT
 from testbed.model.placed import PlacedTopology
 from testbed.model.topology import Network, Topology
 from testbed.runtime.base import Runtime
+from testbed.runtime.node_files import put_files
 from testbed.topology.default import default_topology
 from tests.integration.conformance_world import standing
 from tests.native import http_suite, userver_process
@@ -28,7 +29,7 @@ def placed(docker_engine: Runtime) -> Iterator[PlacedTopology]:
     own = default_topology().node("server").model_copy(update={"networks": ("net0",)})
     topology = Topology(networks=(Network(name="net0"),), nodes=(own,))
     with standing(docker_engine, LAB, topology, fast=False) as placed:
-        docker_engine.put_files(LAB, "server", "/srv", FILES)
+        put_files(docker_engine, LAB, "server", "/srv", FILES)
         yield placed
 
 

@@ -14,6 +14,7 @@ from testbed.model.placed import PlacedTopology
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import Process, Runtime
 from testbed.runtime.docker_images import BASE_IMAGE
+from testbed.runtime.node_files import put_files
 from tests.integration.conformance_world import (
     LAB,
     REAL,
@@ -189,18 +190,18 @@ def test_a_program_needs_no_place_to_write(real: Runtime) -> None:
 @pytest.mark.parametrize("folder", ["/srv", "/srv/deeper/still", "/tmp"])
 def test_files_land_on_a_tmpfs_below_a_read_only_root(real: Runtime, lab: PlacedTopology, folder: str) -> None:
     content = os.urandom(300_000)
-    real.put_files(LAB, "server", folder, {"a.bin": content, "sub/b c.txt": b"b\n", "empty": b""})
+    put_files(real, LAB, "server", folder, {"a.bin": content, "sub/b c.txt": b"b\n", "empty": b""})
     assert said(real, "server", "cat", f"{folder}/sub/b c.txt") == "b"
     hexadecimal = said(real, "server", "od", "-An", "-v", "-tx1", f"{folder}/a.bin")
     assert bytes.fromhex("".join(hexadecimal.split())) == content
     assert said(real, "server", "stat", "-c", "%s %U %a", f"{folder}/empty") == "0 root 644"
-    real.put_files(LAB, "server", folder, {"sub/b c.txt": b"replaced"})
+    put_files(real, LAB, "server", folder, {"sub/b c.txt": b"replaced"})
     assert said(real, "server", "cat", f"{folder}/sub/b c.txt") == "replaced"
 
 
 def test_files_for_a_read_only_place_are_refused(real: Runtime, lab: PlacedTopology) -> None:
     with pytest.raises(RuntimeFault, match="/etc"):
-        real.put_files(LAB, "server", "/etc", {"x": b"x"})
+        put_files(real, LAB, "server", "/etc", {"x": b"x"})
 
 
 BURN = """

@@ -12,6 +12,7 @@ from testbed.errors import RuntimeFault, UsageError
 from testbed.model.placed import PlacedNetwork, PlacedTopology
 from testbed.model.topology import Network
 from testbed.runtime.base import IMAGE_ID_LABEL, Runtime
+from testbed.runtime.node_files import put_files
 from tests.integration.conformance_world import (
     ALL,
     LAB,
@@ -111,7 +112,7 @@ def test_a_node_that_is_not_there_is_named(runtime: Runtime) -> None:
     with pytest.raises(RuntimeFault, match="ghost"):
         runtime.start(LAB, "ghost", ["true"])
     with pytest.raises(RuntimeFault, match="ghost"):
-        runtime.put_files(LAB, "ghost", "/srv", {})
+        put_files(runtime, LAB, "ghost", "/srv", {})
     with pytest.raises(RuntimeFault, match="ghost"):
         runtime.cpu_time_ns(LAB, "ghost")
     with pytest.raises(RuntimeFault, match="ghost"):

@@ -105,7 +105,7 @@ def test_one_failing_scenario_does_not_stop_the_others(
 
 
 def test_an_interrupt_ends_all(tmp_path: Path, runtime: FakeRuntime, capsys: pytest.CaptureFixture[str]) -> None:
-    runtime.failures["put_files", "server"] = KeyboardInterrupt()
+    runtime.failures["run", "server"] = KeyboardInterrupt()
     assert run(tmp_path, scenario(tmp_path, "one"), scenario(tmp_path, "two")) == 130
     assert "FAILED" not in capsys.readouterr().err
     assert runtime.made() == []

@@ -10,6 +10,7 @@ from testbed.errors import ProgramError, RuntimeFault, UsageError
 from testbed.model.topology import Network, Node, Topology
 from testbed.runtime.base import RUNTIMES
 from testbed.runtime.fake import Call, FakeRuntime
+from testbed.runtime.node_files import put_files
 from testbed.topology.plan import place
 
 TOPOLOGY = Topology(
@@ -79,7 +80,7 @@ def test_kill_needs_no_cooperation(runtime: FakeRuntime) -> None:
 
 
 def test_files_are_kept(runtime: FakeRuntime) -> None:
-    runtime.put_files("lab", "server", "/srv/", {"a/b": b"1"})
+    put_files(runtime, "lab", "server", "/srv/", {"a/b": b"1"})
     assert runtime.files("lab", "server") == {"/srv/a/b": b"1"}
 
 
