@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Network
 from types import TracebackType
@@ -21,6 +20,7 @@ from testbed.engine import lab_state
 from testbed.engine.interrupts import only_first_interrupts, uninterrupted
 from testbed.engine.lab_state import LabState
 from testbed.engine.launcher import Launcher
+from testbed.engine.making import make_all
 from testbed.errors import EnvironmentLack, RunError, TestbedError, UsageError
 from testbed.link.base import AUTO
 from testbed.link.choose import checked_backend
@@ -226,7 +226,7 @@ class Lab:
     def add(self, node: PlacedNode) -> None:
         """Make one more node, e.g. a server in the server's network. ``discard`` removes it, and so does ``down``."""
         self.discard(node.name)
-        self.runtime.create_node(self.placed, node)
+        make_all(partial(self.runtime.create_node, self.placed), [node], at_once=1)
         self._added.add(node.name)
 
     def discard(self, node: str) -> None:
@@ -254,8 +254,8 @@ class Lab:
             done.append(node.name)
             self._say(f"node {node.name}", len(done), total)
 
-        _in_parallel(make, own)
-        _in_parallel(make, sharing)
+        make_all(make, own, _WORKERS)
+        make_all(make, sharing, _WORKERS)
         self._paths = self.runtime.connect_paths(placed, self._fast)
         self._shape_links(placed)
         self._placed = placed
@@ -283,8 +283,7 @@ class Lab:
             taken = {**self.runtime.taken_subnets(), **avoided}
             placed = place(topology, self.name, taken, self._cpus())
             try:
-                for network in placed.networks:
-                    self.runtime.create_network(self.name, network)
+                make_all(partial(self.runtime.create_network, self.name), placed.networks, at_once=1)
             except UsageError:
                 self.runtime.remove(self.name)
                 if attempt == _PLANS - 1 or not (chosen or self._lost_race(placed)):
@@ -365,21 +364,6 @@ def _remove_whole(runtime: Runtime, lab: str) -> None:
             lab_state.forget(lab)
             return
     raise RunError(f"parts of lab {lab!r} come back as they are removed: does another process make it?")
-
-
-def _in_parallel(make: Callable[[PlacedNode], None], nodes: Sequence[PlacedNode]) -> None:
-    """Make all; on the first failure start no more, wait for those under way (else they appear after the clean-up)."""
-    if not nodes:
-        return
-    with ThreadPoolExecutor(min(_WORKERS, len(nodes)), thread_name_prefix="node") as pool:
-        futures = [pool.submit(make, node) for node in nodes]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    for future in futures:
-        if future in done:
-            future.result()
 
 
 def _made_with(name: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,26 @@ def test_an_interrupt_waits_for_the_end_of_a_removal(runtime: FakeRuntime) -> No
     with pytest.raises(KeyboardInterrupt):
         lab.down()
     assert interrupted.made() == []
+
+
+@pytest.mark.parametrize("slow", ["create_network", "create_node"])
+def test_what_the_engine_still_makes_when_an_interrupt_comes_is_waited_for_and_removed(slow: str) -> None:
+    class Slow(FakeRuntime):
+        """Two signals arrive while it makes the first network, or nodes; what it makes is there a little later."""
+
+        def _note(self, method: str, name: str) -> None:
+            super()._note(method, name)
+            if method == slow and name in ("net0", "server"):
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.1)
+
+    engine = Slow()
+    with pytest.raises(KeyboardInterrupt):
+        Lab(runtime=engine).up()
+    time.sleep(0.3)
+    assert engine.made() == []
+    assert (slow, "net1") not in engine.calls
 
 
 def test_handlers_are_given_back() -> None:
