@@ -5,20 +5,19 @@ A second opinion on what a load generator says of its response times: the kernel
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
 from testbed.errors import RunError
+from testbed.link.pcap import ETHERNET_BYTES, packets
 
 SNAP_BYTES = 2048
 """Enough of each packet for the head of a reply, also behind the end of a small one before it."""
 
-_ETHERNET, _TCP = 14, 6
+_TCP = 6
 _IPV4 = b"\x08\x00"
 _FIN, _SYN = 0x01, 0x02
 _END_OF_HEAD = b"\r\n\r\n"
@@ -71,7 +70,7 @@ def wire_times(pcap: bytes, port: int) -> WireTimes:
     capture. Raises RunError for bytes that are no pcap, and for a capture without such a connection.
     """
     connections: dict[bytes, list[_Connection]] = {}
-    for when, data in _packets(pcap):
+    for when, data, _ in packets(pcap):
         segment = _segment(data, port)
         if segment is not None:
             _follow(connections.setdefault(segment.client, []), when, segment)
@@ -94,18 +93,6 @@ def _is_whole(one: _Connection) -> bool:
     return seen and not one.cut and not one.waiting
 
 
-def _packets(pcap: bytes) -> Iterator[tuple[float, bytes]]:
-    from scapy.error import Scapy_Exception  # imported late: it takes a third of a second
-    from scapy.utils import RawPcapReader
-
-    try:
-        with RawPcapReader(io.BytesIO(pcap)) as reader:
-            for data, facts in reader:
-                yield facts.sec + facts.usec / (1e9 if reader.nano else 1e6), data
-    except (Scapy_Exception, EOFError) as error:
-        raise RunError(f"the capture cannot be read: {error}") from None
-
-
 @dataclass(frozen=True)
 class _Segment:
     """``length`` is that of the payload as it was sent, of which the capture may hold less."""
@@ -118,20 +105,24 @@ class _Segment:
 
 
 def _segment(data: bytes, port: int) -> _Segment | None:
-    if len(data) < _ETHERNET + 20 or data[12:14] != _IPV4 or data[_ETHERNET + 9] != _TCP:
+    if len(data) < ETHERNET_BYTES + 20 or data[12:14] != _IPV4 or data[ETHERNET_BYTES + 9] != _TCP:
         return None
-    header = _ETHERNET + (data[_ETHERNET] & 0x0F) * 4
+    header = ETHERNET_BYTES + (data[ETHERNET_BYTES] & 0x0F) * 4
     if len(data) < header + 20:
         return None
     source, target = struct.unpack_from("!HH", data, header)
     if port not in (source, target):
         return None
     start = header + (data[header + 12] >> 4) * 4
-    length = _ETHERNET + struct.unpack_from("!H", data, _ETHERNET + 2)[0] - start
+    length = ETHERNET_BYTES + struct.unpack_from("!H", data, ETHERNET_BYTES + 2)[0] - start
     if length < 0:
         return None
     from_client = target == port
-    address = data[_ETHERNET + 12 : _ETHERNET + 16] if from_client else data[_ETHERNET + 16 : _ETHERNET + 20]
+    address = (
+        data[ETHERNET_BYTES + 12 : ETHERNET_BYTES + 16]
+        if from_client
+        else data[ETHERNET_BYTES + 16 : ETHERNET_BYTES + 20]
+    )
     client = address + struct.pack("!H", source if from_client else target)
     return _Segment(client, from_client, data[header + 13], data[start : start + length], length)
 

@@ -16,8 +16,8 @@ from testbed.link.base import Endpoint
 from testbed.link.capture import Bounds, Capture
 from testbed.link.lab_links import LabLinks
 from testbed.runtime.base import Completed, Process
+from tests.unit.pcaps import pcap, tcp
 from tests.unit.scripted_world import World
-from tests.unit.test_pcap_summary import pcap, tcp
 
 
 class Tcpdump:

@@ -8,25 +8,7 @@ import pytest
 
 from testbed.errors import RunError
 from testbed.link.pcap_summary import summarise
-
-
-def pcap(*packets: tuple[float, bytes], original: int | None = None) -> bytes:
-    data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    for when, packet in packets:
-        seconds, microseconds = int(when), round(when % 1 * 1e6)
-        data += struct.pack("<IIII", seconds, microseconds, len(packet), original or len(packet)) + packet
-    return data
-
-
-def ipv4(protocol: int, source: int, target: int, transport: bytes) -> bytes:
-    header = struct.pack(
-        "!BBHHHBBH4B4B", 0x45, 0, 20 + len(transport), 0, 0, 64, protocol, 0, 10, 0, 0, source, 10, 0, 0, target
-    )
-    return bytes(12) + struct.pack("!H", 0x0800) + header + transport
-
-
-def tcp(source: int, target: int, ports: tuple[int, int], flags: int) -> bytes:
-    return ipv4(6, source, target, struct.pack("!HHIIBBHHH", *ports, 0, 0, 0x50, flags, 0, 0, 0))
+from tests.unit.pcaps import ipv4, pcap, tcp
 
 
 def test_counts_protocols_flags_and_conversations() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from itertools import pairwise
 
 import pytest
@@ -10,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
-from scapy.utils import RawPcapWriter
 
 from testbed.engine.wire_times import WireTimes, wire_times
 from testbed.errors import RunError
+from tests.unit.pcaps import pcap
 
 CLIENT, SERVER, PORT = "10.0.0.2", "10.0.0.1", 80
 REQUEST = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -26,21 +25,9 @@ def reply(body: bytes) -> bytes:
 
 def packet(at_ms: float, up: bool, flags: str, payload: bytes = b"", client_port: int = 1000) -> Packet:
     ends = (CLIENT, SERVER, client_port, PORT) if up else (SERVER, CLIENT, PORT, client_port)
-    return at_ms, bytes(
+    return at_ms / 1e3, bytes(
         Ether() / IP(src=ends[0], dst=ends[1]) / TCP(sport=ends[2], dport=ends[3], flags=flags) / payload
     )
-
-
-def pcap(*packets: Packet, snap: int = 65_535) -> bytes:
-    file = io.BytesIO()
-    file.close = lambda: None  # type: ignore[method-assign]
-    writer = RawPcapWriter(file, linktype=1)
-    writer.write_header(None)
-    for at_ms, data in packets:
-        seconds, rest_us = divmod(round(at_ms * 1e3), 1_000_000)
-        writer.write_packet(data[:snap], sec=seconds, usec=rest_us, caplen=min(len(data), snap), wirelen=len(data))
-    writer.flush()
-    return file.getvalue()
 
 
 def one_byte_connection(start_ms: float, client_port: int) -> list[Packet]:
