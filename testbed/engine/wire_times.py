@@ -118,12 +118,8 @@ def _segment(data: bytes, port: int) -> _Segment | None:
     if length < 0:
         return None
     from_client = target == port
-    address = (
-        data[ETHERNET_BYTES + 12 : ETHERNET_BYTES + 16]
-        if from_client
-        else data[ETHERNET_BYTES + 16 : ETHERNET_BYTES + 20]
-    )
-    client = address + struct.pack("!H", source if from_client else target)
+    place = ETHERNET_BYTES + (12 if from_client else 16)
+    client = data[place : place + 4] + struct.pack("!H", source if from_client else target)
     return _Segment(client, from_client, data[header + 13], data[start : start + length], length)
 
 
